@@ -1,0 +1,81 @@
+//! The two ways to fail: a request that gets no good answer, and a server that cannot start.
+
+use std::borrow::Cow;
+use std::{fmt, io};
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderValue};
+
+use crate::reply::{self, Reply};
+
+/// An answer that is an error: a status and one line of plain text that says what was wrong
+/// and what would be right. Handlers return it with `?` or `Err`; `serve` turns it into a reply.
+#[derive(Debug)]
+pub struct Error {
+    /// 4xx or 5xx.
+    pub status: StatusCode,
+    /// For the client.
+    pub message: Cow<'static, str>,
+    /// For the log only: what the client must not see (paths, addresses, causes).
+    pub detail: Option<String>,
+    /// The methods that a 405 names (RFC 9110 section 15.5.6).
+    pub allow: Option<&'static str>,
+}
+
+impl Error {
+    /// An error with this status and this line.
+    pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, message: message.into(), detail: None, allow: None }
+    }
+
+    /// 400: the request is wrong; `message` says what would be right.
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404 `NOT FOUND`.
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NOT FOUND")
+    }
+
+    /// The same error with a cause that goes to the log and not to the client.
+    pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    /// The reply that the client gets.
+    pub fn into_reply(self) -> Reply {
+        let mut reply = reply::text(self.status, self.message);
+        if let Some(allow) = self.allow {
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        reply
+    }
+}
+
+/// `?` on an I/O error is a 500. What went wrong is for the log: the client learns no paths.
+impl From<io::Error> for Error {
+    fn from(cause: io::Error) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "서버 내부 오류입니다.")
+            .with_detail(cause)
+    }
+}
+
+/// Why a server cannot start: one line with what, why and the command that gets round it.
+///
+/// `main` returns it, and Rust prints the `Debug` form of such an error as `Error: …` and
+/// exits with status 1; so `Debug` here is the line itself.
+pub struct CannotStart(pub String);
+
+impl fmt::Debug for CannotStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<io::Error> for CannotStart {
+    fn from(cause: io::Error) -> Self {
+        Self(format!("서버를 시작할 수 없습니다: {cause}"))
+    }
+}

@@ -1,0 +1,26 @@
+//! What more than one lesson borrows.
+//!
+//! Lesson 1 (`hello`) writes the accept loop by hand; from lesson 2 on it is [`serve()`], the
+//! same loop with what a real server needs. Read in this order: `listen` (where connections
+//! come from), `serve` (the loop), `connection` (what is done with one), `io` (its clocks).
+
+pub mod body;
+pub mod connection;
+pub mod error;
+pub mod files;
+mod io;
+pub mod listen;
+pub mod log;
+pub mod reply;
+pub mod serve;
+pub mod signal;
+mod wire;
+
+pub use error::{CannotStart, Error};
+pub use files::Files;
+pub use listen::listen;
+pub use reply::Reply;
+pub use serve::serve;
+
+/// What hyper gives a handler: the head of a request, and a body that is still arriving.
+pub type Request = hyper::Request<hyper::body::Incoming>;

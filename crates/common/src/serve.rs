@@ -1,0 +1,177 @@
+//! The accept loop of lesson 1, with what a real server needs round it: room for new
+//! connections, rest after a failed accept, and a stop that cuts nobody off.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::connection::{self, Answer, Seat};
+use crate::error::CannotStart;
+use crate::listen::{Listener, listen};
+use crate::log::{say, warn};
+use crate::signal::stop_signal;
+use crate::{Error, Request};
+
+/// Connections open at once. Below the 1,024 files that most systems let a process have.
+pub const MAX_CONNECTIONS: usize = 1000;
+
+/// How long what is in flight may take once the server was told to stop.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// The pause after a failed accept: without it the loop would spin at full speed until
+/// somebody closes a file.
+const REST: Duration = Duration::from_millis(100);
+
+/// Serves HTTP/1.1 with `handle` until SIGINT or SIGTERM, then finishes what is in flight.
+///
+/// `http.createServer(handle).listen(port)` in Node, but for the limits.
+///
+/// # Errors
+/// The server cannot start: see [`listen`].
+pub async fn serve<H, F, B>(port: u16, handle: H) -> Result<(), CannotStart>
+where
+    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<hyper::Response<B>, Error>> + Send + 'static,
+    B: Answer,
+{
+    let listener = listen(port).await?;
+    let stop = stop_signal()?;
+    say(listener.first_line("http"));
+    run(listener, stop, move |stream, seat| {
+        connection::http1(stream, seat, handle.clone())
+    })
+    .await;
+    Ok(())
+}
+
+/// Where connections come from: the sockets of a [`Listener`], or another process that
+/// accepts and hands them on.
+pub trait Source: Send {
+    /// Waits for the next connection. Dropping the future must lose none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<TcpStream>> + Send;
+}
+
+impl Source for Listener {
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        Listener::accept(self).await
+    }
+}
+
+/// The loop: takes connections from `source`, gives each to a task of its own that does
+/// `connect` with it, and drains them when `stop` is done.
+///
+/// A source has only failed for the moment, except with `UnexpectedEof`: nothing will come
+/// from it any more, and that too is a reason to drain.
+pub async fn run<S, C, F>(mut source: S, stop: impl Future<Output = ()>, connect: C)
+where
+    S: Source,
+    C: Fn(TcpStream, Arc<Seat>) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut stop = pin!(stop);
+    let mut room = Room::default();
+    let mut failing = false;
+    let mut rest_until = Instant::now();
+    loop {
+        let resting = failing && rest_until > Instant::now();
+        tokio::select! {
+            () = &mut stop => break,
+            Some(left) = room.tasks.join_next_with_id() => room.left(left),
+            () = sleep_until(rest_until), if resting => {}
+            () = sleep(REST), if room.is_full() => room.ask_again(),
+            accepted = source.accept(), if !resting && !room.is_full() => match accepted {
+                Ok(stream) => {
+                    failing = false;
+                    room.enter(|seat| connect(stream, seat));
+                }
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => {
+                    if !failing {
+                        warn(format_args!("연결을 받지 못했습니다. 다시 시도합니다: {error}"));
+                    }
+                    failing = true;
+                    rest_until = Instant::now() + REST;
+                    room.ask_again();
+                }
+            }
+        }
+    }
+    // What the system has accepted for us already, we do not lose: one last sweep.
+    while let Ok(Ok(stream)) = timeout(Duration::ZERO, source.accept()).await {
+        room.enter(|seat| connect(stream, seat));
+    }
+    drop(source);
+    room.drain().await;
+}
+
+/// The connections that are open now.
+#[derive(Default)]
+struct Room {
+    tasks: JoinSet<()>,
+    seats: HashMap<Id, Arc<Seat>>,
+    entered: u64,
+    /// Somebody was asked to leave and nobody has left since.
+    asked: bool,
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.seats.len() >= MAX_CONNECTIONS
+    }
+
+    fn enter<F>(&mut self, connect: impl FnOnce(Arc<Seat>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.entered += 1;
+        let seat = Arc::new(Seat::new(self.entered));
+        let task = self.tasks.spawn(connect(seat.clone()));
+        self.seats.insert(task.id(), seat);
+        if self.is_full() {
+            self.ask_one_to_leave();
+        }
+    }
+
+    fn left(&mut self, left: Result<(Id, ()), tokio::task::JoinError>) {
+        self.seats.remove(&left.map_or_else(|panic| panic.id(), |(id, ())| id));
+        self.asked = false;
+    }
+
+    /// A new client is worth more than one that only waits: where there is no room, the
+    /// oldest connection without a request goes. Without this, some hundred idle clients
+    /// would keep everybody out until their clocks run down.
+    fn ask_one_to_leave(&mut self) {
+        if self.asked {
+            return;
+        }
+        let waiting = self.seats.values().filter(|seat| seat.is_waiting());
+        if let Some(seat) = waiting.min_by_key(|seat| (seat.is_asking(), seat.id)) {
+            seat.make_room();
+            self.asked = true;
+        }
+    }
+
+    /// Whoever was asked had a request in the end: somebody else, then.
+    fn ask_again(&mut self) {
+        self.asked = false;
+        self.ask_one_to_leave();
+    }
+
+    /// Lets everyone finish, for [`DRAIN`] at most.
+    async fn drain(mut self) {
+        for seat in self.seats.values() {
+            seat.drain();
+        }
+        let all_left = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(DRAIN, all_left).await.is_err() {
+            warn(format_args!("{}초 안에 끝나지 않은 연결을 끊습니다.", DRAIN.as_secs()));
+        }
+    }
+}

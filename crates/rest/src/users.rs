@@ -1,0 +1,144 @@
+//! The users: an object from id to name, in the order they were added.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use common::Error;
+use hyper::StatusCode;
+use serde_json::json;
+
+/// Users that fit; a server that keeps whatever it is given runs out of memory one day.
+const MAX_USERS: usize = 10_000;
+
+/// All users. They live as long as the process: no file, no database yet.
+#[derive(Default)]
+pub struct Users(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    // Ids only grow, so their order is the order in which users were added.
+    names: BTreeMap<u64, String>,
+    last_id: u64,
+    /// The whole list as JSON, made by the first answer after a change and shared by all
+    /// answers until the next change.
+    json: Option<Bytes>,
+}
+
+impl Users {
+    /// Adds a user and returns its id: the time in ms, or one more than the last id where
+    /// that is not later. An id is never given out twice.
+    ///
+    /// # Errors
+    /// 507 when there are 10,000 users.
+    pub fn add(&self, name: String) -> Result<u64, Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut list = self.lock();
+        if list.names.len() >= MAX_USERS {
+            return Err(Error::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                format!("사용자는 {MAX_USERS}명까지 등록할 수 있습니다."),
+            ));
+        }
+        let id = (now.as_millis() as u64).max(list.last_id + 1);
+        list.last_id = id;
+        list.names.insert(id, name);
+        list.json = None;
+        Ok(id)
+    }
+
+    /// One user as JSON: `{"name":"Annie"}`.
+    ///
+    /// # Errors
+    /// 404 for an id that is not there.
+    pub fn one(&self, id: u64) -> Result<String, Error> {
+        let list = self.lock();
+        let name = list.names.get(&id).ok_or_else(Error::not_found)?;
+        Ok(json!({ "name": name }).to_string())
+    }
+
+    /// All users as JSON: `{"1690000000000":"Annie"}`.
+    pub fn all(&self) -> Bytes {
+        self.lock().json()
+    }
+
+    /// Gives a user another name and returns all users as JSON.
+    ///
+    /// # Errors
+    /// 404 for an id that is not there.
+    pub fn rename(&self, id: u64, name: String) -> Result<Bytes, Error> {
+        let mut list = self.lock();
+        *list.names.get_mut(&id).ok_or_else(Error::not_found)? = name;
+        list.json = None;
+        Ok(list.json())
+    }
+
+    /// Removes a user and returns those who are left as JSON.
+    ///
+    /// # Errors
+    /// 404 for an id that is not there.
+    pub fn remove(&self, id: u64) -> Result<Bytes, Error> {
+        let mut list = self.lock();
+        list.names.remove(&id).ok_or_else(Error::not_found)?;
+        list.json = None;
+        Ok(list.json())
+    }
+
+    // Every change is whole before the lock is released, so a panic leaves none half done.
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl List {
+    fn json(&mut self) -> Bytes {
+        let Self { names, json, .. } = self;
+        json.get_or_insert_with(|| json!(names).to_string().into()).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_never_given_out_twice_and_keep_the_order() {
+        let users = Users::default();
+        let ids: Vec<u64> =
+            (0..1000).map(|n| users.add(format!("{n}")).unwrap()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        users.remove(ids[999]).unwrap();
+        assert!(users.add("next".into()).unwrap() > ids[999]);
+        let all = users.all();
+        let names: Vec<&str> = std::str::from_utf8(&all).unwrap().split(',').collect();
+        assert_eq!(names.len(), 1000);
+        assert!(names[0].ends_with(":\"0\"") && names[999].contains("next"));
+    }
+
+    #[test]
+    fn the_list_is_serialised_once_for_each_change() {
+        let users = Users::default();
+        let id = users.add("Annie".into()).unwrap();
+        assert!(users.0.lock().unwrap().json.is_none(), "adding serialises nothing");
+        let (first, second) = (users.all(), users.all());
+        assert_eq!(first.as_ptr(), second.as_ptr(), "the same bytes for every answer");
+        assert_eq!(
+            users.rename(id, "Bob".into()).unwrap(),
+            format!("{{\"{id}\":\"Bob\"}}")
+        );
+        assert_eq!(users.remove(id).unwrap(), "{}");
+    }
+
+    #[test]
+    fn the_10_001st_is_refused_and_nothing_is_lost() {
+        let users = Users::default();
+        for n in 0..MAX_USERS {
+            users.add(n.to_string()).unwrap();
+        }
+        let before = users.all();
+        let error = users.add("one too many".into()).unwrap_err();
+        assert_eq!(error.status, StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(users.all(), before);
+    }
+}
