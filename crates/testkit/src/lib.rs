@@ -1,1 +1,17 @@
-//! For tests only.
+//! For tests only: starts a lesson's own binary on a free port, speaks HTTP to it over plain
+//! sockets, and says what went wrong as a `curl` line that can be typed.
+
+mod answer;
+mod client;
+mod server;
+mod temp_dir;
+
+pub use answer::Answer;
+pub use client::{Client, Stream};
+pub use server::{Server, wait_until};
+pub use temp_dir::TempDir;
+
+use std::time::Duration;
+
+/// How long anything in a test may take. A hang is a failure, never a wait.
+pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,237 @@
+//! A client that sends exactly what it is told to, right or wrong.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::{Answer, PATIENCE};
+
+/// What a [`Client`] speaks over: a TCP stream, or TLS over one.
+pub trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// One connection. Every read and write has a time limit.
+pub struct Client {
+    stream: Box<dyn Stream>,
+    tcp: TcpStream,
+    authority: String,
+    scheme: &'static str,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    /// Connects to `host:port`, on whichever of its addresses answers.
+    #[track_caller]
+    pub fn connect(authority: &str) -> Self {
+        let tcp = Self::tcp(authority);
+        let stream = Box::new(tcp.try_clone().expect("clone of a socket"));
+        Self::over(stream, tcp, authority, "http")
+    }
+
+    /// A plain connection with its time limits set.
+    #[track_caller]
+    pub fn tcp(authority: &str) -> TcpStream {
+        let with_port = if authority.contains(':') {
+            authority.to_owned()
+        } else {
+            format!("{authority}:80")
+        };
+        let addresses: Vec<_> = with_port
+            .to_socket_addrs()
+            .unwrap_or_else(|error| panic!("{authority}: {error}"))
+            .collect();
+        let tcp = addresses
+            .iter()
+            .find_map(|address| TcpStream::connect_timeout(address, PATIENCE).ok())
+            .unwrap_or_else(|| panic!("nobody listens at {authority} ({addresses:?})"));
+        tcp.set_read_timeout(Some(PATIENCE)).expect("time limit");
+        tcp.set_write_timeout(Some(PATIENCE)).expect("time limit");
+        tcp.set_nodelay(true).expect("no delay");
+        tcp
+    }
+
+    /// A client over a stream that is open already; `tcp` is what lies under it.
+    pub fn over(
+        stream: Box<dyn Stream>,
+        tcp: TcpStream,
+        authority: &str,
+        scheme: &'static str,
+    ) -> Self {
+        Self { stream, tcp, authority: authority.to_owned(), scheme, unread: Vec::new() }
+    }
+
+    /// Another limit for each read.
+    pub fn set_patience(&mut self, limit: Duration) {
+        self.tcp.set_read_timeout(Some(limit)).expect("time limit");
+    }
+
+    /// Sends bytes as they are. An error is no failure: the server may have closed already.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush()).is_ok()
+    }
+
+    /// Says that no more will come, and goes on reading.
+    pub fn finish_sending(&mut self) {
+        let _ = self.tcp.shutdown(Shutdown::Write);
+    }
+
+    /// Sends a request and reads its answer; the connection stays open if both sides agree.
+    #[track_caller]
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.authority);
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH") {
+            request += &format!("Content-Length: {}\r\n", body.len());
+        }
+        request += "\r\n";
+        self.send([request.as_bytes(), body].concat());
+        let mut answer = self.read_answer_to(method);
+        answer.curl = self.curl(method, path, headers, body);
+        answer
+    }
+
+    /// Reads the answer to whatever was sent; the method was not HEAD.
+    #[track_caller]
+    pub fn read_answer(&mut self) -> Answer {
+        self.read_answer_to("GET")
+    }
+
+    /// Reads the answer to a request with this method: one to HEAD has no body.
+    #[track_caller]
+    pub fn read_answer_to(&mut self, method: &str) -> Answer {
+        loop {
+            let head = self.read_until_blank_line();
+            let mut answer = Answer::from_head(&head);
+            if answer.status == 100 {
+                continue;
+            }
+            if method != "HEAD" && !matches!(answer.status, 204 | 304) {
+                answer.body = self.read_body(&answer);
+            }
+            return answer;
+        }
+    }
+
+    #[track_caller]
+    fn read_body(&mut self, answer: &Answer) -> Vec<u8> {
+        if answer.get("transfer-encoding").is_some_and(|te| te.contains("chunked")) {
+            let mut body = Vec::new();
+            loop {
+                let line = self.read_line();
+                let size = usize::from_str_radix(line.trim(), 16)
+                    .unwrap_or_else(|_| panic!("bad chunk size {line:?}"));
+                let chunk = self.read_exactly(size + 2);
+                body.extend_from_slice(&chunk[..size]);
+                if size == 0 {
+                    return body;
+                }
+            }
+        }
+        match answer.get("content-length") {
+            Some(length) => self.read_exactly(length.parse().expect("content-length")),
+            None => self.read_to_end(),
+        }
+    }
+
+    /// Reads one line, with its end.
+    #[track_caller]
+    pub fn read_line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.unread.iter().position(|b| *b == b'\n') {
+                let line = self.unread.drain(..=end).collect();
+                return String::from_utf8(line).expect("UTF-8");
+            }
+            assert!(self.fill(), "the connection was closed in the middle of a line");
+        }
+    }
+
+    #[track_caller]
+    fn read_until_blank_line(&mut self) -> String {
+        let mut head = String::new();
+        loop {
+            let line = self.read_line();
+            if line == "\r\n" {
+                return head;
+            }
+            head += &line;
+        }
+    }
+
+    #[track_caller]
+    fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.unread.len() < length {
+            let have = self.unread.len();
+            assert!(self.fill(), "half an answer: {have} of {length} bytes");
+        }
+        self.unread.drain(..length).collect()
+    }
+
+    /// Everything until the server closes, or resets, the connection.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Waits until the server closes the connection, which it must do without another byte.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        let rest = self.read_to_end();
+        assert!(
+            rest.is_empty(),
+            "expected the end, got {:?}",
+            String::from_utf8_lossy(&rest)
+        );
+    }
+
+    /// Whether there was anything more to read.
+    #[track_caller]
+    fn fill(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(n) => {
+                self.unread.extend_from_slice(&buffer[..n]);
+                n > 0
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("the server neither answered nor closed the connection in time")
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn curl(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> String {
+        let quote = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+        let mut line = String::from("curl -i");
+        match method {
+            "GET" => {}
+            "HEAD" => line += " -I",
+            _ => line += &format!(" -X {method}"),
+        }
+        for (name, value) in headers {
+            line += &format!(" -H {}", quote(&format!("{name}: {value}")));
+        }
+        if !body.is_empty() {
+            line += &format!(" --data-binary {}", quote(&String::from_utf8_lossy(body)));
+        }
+        line + &format!(
+            " {}",
+            quote(&format!("{}://{}{path}", self.scheme, self.authority))
+        )
+    }
+}

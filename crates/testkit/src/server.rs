@@ -1,0 +1,286 @@
+//! The server under test: a lesson's own binary, or whatever `TEST_URL` names.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{Answer, Client, PATIENCE};
+
+/// A running server. Dropping it kills the process that it started.
+pub struct Server {
+    /// `http://localhost:41234/`, as its first line gave it.
+    pub url: String,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// For `mod parity`: the server at `TEST_URL` if that is set (the learner's own, the Node
+    /// twin), else the lesson's binary.
+    pub fn parity(binary: &str) -> Self {
+        match env::var("TEST_URL") {
+            Ok(url) => {
+                let url = if url.ends_with('/') { url } else { url + "/" };
+                Self { url, process: None }
+            }
+            Err(_) => Self::start(binary),
+        }
+    }
+
+    /// For `mod hardened`: the lesson's binary, on a free port.
+    pub fn start(binary: &str) -> Self {
+        Self::start_with(binary, &[])
+    }
+
+    /// The same with these environment variables.
+    #[track_caller]
+    pub fn start_with(binary: &str, vars: &[(&str, &str)]) -> Self {
+        Self::start_command(command(binary, vars))
+    }
+
+    /// A lesson's binary with a free port and, but for `vars`, none of the variables that
+    /// lessons read.
+    pub fn command(binary: &str, vars: &[(&str, &str)]) -> Command {
+        command(binary, vars)
+    }
+
+    /// Runs a command that [`Server::command`] made and waits for its first line.
+    #[track_caller]
+    pub fn start_command(command: Command) -> Self {
+        let (mut server, lines) = Self::spawn(command);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = lines.recv_timeout(left) else {
+                panic!(
+                    "no first line on standard output; on stderr: {}",
+                    server.stderr()
+                );
+            };
+            // In the cluster lesson the lines of master and workers may come before it.
+            if line.contains("서버 대기 중입니다") {
+                server.url =
+                    line.split_whitespace().last().unwrap_or_default().to_owned();
+                return server;
+            }
+        }
+    }
+
+    /// Runs a lesson's binary to its end, for what cannot start: its status and its stderr.
+    #[track_caller]
+    pub fn fails(command: Command) -> (ExitStatus, String) {
+        let (mut server, _) = Self::spawn(command);
+        let status = server.wait();
+        (status, server.stderr())
+    }
+
+    /// Expects that a lesson does not start with these variables: status 1 and one line on
+    /// stderr that has all these parts.
+    #[track_caller]
+    pub fn cannot_start(binary: &str, vars: &[(&str, &str)], parts: &[&str]) {
+        let (status, stderr) = Self::fails(command(binary, vars));
+        assert_eq!(status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "one line, not {stderr}");
+        for part in parts {
+            assert!(stderr.contains(part), "expected {part:?} in {stderr}");
+        }
+    }
+
+    #[track_caller]
+    fn spawn(mut command: Command) -> (Self, Receiver<String>) {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (stdout, lines) = collect(child.stdout.take().expect("piped"));
+        let (stderr, _) = collect(child.stderr.take().expect("piped"));
+        let process = Process { child, stdout, stderr };
+        (Self { url: String::new(), process: Some(process) }, lines)
+    }
+
+    /// `localhost:41234`.
+    pub fn authority(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    /// The port that the server took.
+    pub fn port(&self) -> u16 {
+        let port = self.authority().rsplit(':').next().unwrap_or_default();
+        port.parse().unwrap_or(if self.url.starts_with("https") { 443 } else { 80 })
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.process().child.id()
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn connect(&self) -> Client {
+        Client::connect(self.authority())
+    }
+
+    /// GET over a connection of its own.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// Any request over a connection of its own.
+    #[track_caller]
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Answer {
+        self.connect().request(method, path, headers, body.as_ref())
+    }
+
+    /// Bytes as they are, over a connection of their own; what comes back until it closes.
+    #[track_caller]
+    pub fn raw(&self, bytes: impl AsRef<[u8]>) -> Vec<u8> {
+        let mut client = self.connect();
+        client.send(bytes.as_ref());
+        client.read_to_end()
+    }
+
+    /// What the server has printed so far.
+    pub fn stdout(&self) -> String {
+        text(&self.process().stdout)
+    }
+
+    /// What the server has said on standard error so far.
+    pub fn stderr(&self) -> String {
+        text(&self.process().stderr)
+    }
+
+    /// Waits for a text on standard output.
+    #[track_caller]
+    pub fn wait_for_output(&self, part: &str) {
+        wait_until(&format!("{part:?} on standard output"), || {
+            self.stdout().contains(part)
+        });
+    }
+
+    /// Sends a signal by name (`TERM`, `INT`, `HUP`), as `kill` does.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args([format!("-{name}"), self.pid().to_string()]);
+        let status = kill.status().expect("kill");
+        assert!(status.success(), "kill -{name} {}", self.pid());
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process_mut().child.try_wait(), Ok(None))
+    }
+
+    /// Waits until the process has ended by itself.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.process_mut().child.try_wait() {
+                // The readers see the end of the pipes right after.
+                thread::sleep(Duration::from_millis(20));
+                return status;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the server did not end; on stderr: {}", self.stderr());
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("a server that this test started, not TEST_URL")
+    }
+
+    fn process_mut(&mut self) -> &mut Process {
+        self.process.as_mut().expect("a server that this test started, not TEST_URL")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+    }
+}
+
+fn command(binary: &str, vars: &[(&str, &str)]) -> Command {
+    const READ_BY_LESSONS: [&str; 18] = [
+        "HOST",
+        "HTML_DIR",
+        "CERTS_DIR",
+        "WIRE",
+        "REDIS_URL",
+        "SESSION_TTL_SECS",
+        "CERT",
+        "KEY",
+        "CA",
+        "ALPN",
+        "CLUSTER_SCHED",
+        "CRASH_AFTER_MS",
+        "RESPAWN",
+        "WORKERS",
+        "RUST_BACKTRACE",
+        "H1_PORT",
+        "TEST_URL",
+        "PORT",
+    ];
+    let mut command = Command::new(OsStr::new(binary));
+    for name in READ_BY_LESSONS {
+        command.env_remove(name);
+    }
+    command.env("PORT", "0").env("H1_PORT", "0").envs(vars.iter().copied());
+    command
+}
+
+/// Reads a pipe to its end on a thread: all of it as text, and each line as it comes.
+fn collect(pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<String>) {
+    let all = Arc::new(Mutex::new(String::new()));
+    let (sender, lines) = channel();
+    let writer = all.clone();
+    thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while pipe.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            writer.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            let _ = sender.send(text);
+            line.clear();
+        }
+    });
+    (all, lines)
+}
+
+fn text(shared: &Mutex<String>) -> String {
+    shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Waits until `condition` holds; fails after [`PATIENCE`].
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
