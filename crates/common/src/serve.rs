@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::connection::{self, Answer, Seat};
@@ -21,6 +21,9 @@ use crate::{Error, Request};
 
 /// Connections open at once. Below the 1,024 files that most systems let a process have.
 pub const MAX_CONNECTIONS: usize = 1000;
+
+/// Files that are left to the handlers where a process may have few.
+const SPARE: usize = 16;
 
 /// How long what is in flight may take once the server was told to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -76,7 +79,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut stop = pin!(stop);
-    let mut room = Room::default();
+    let mut room = Room::new();
     let mut failing = false;
     let mut rest_until = Instant::now();
     loop {
@@ -85,7 +88,7 @@ where
             () = &mut stop => break,
             Some(left) = room.tasks.join_next_with_id() => room.left(left),
             () = sleep_until(rest_until), if resting => {}
-            () = sleep(REST), if room.is_full() => room.ask_again(),
+            () = sleep(REST), if room.is_full() => room.ask_to_leave(1),
             accepted = source.accept(), if !resting && !room.is_full() => match accepted {
                 Ok(stream) => {
                     failing = false;
@@ -94,11 +97,14 @@ where
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) => {
                     if !failing {
-                        warn(format_args!("연결을 받지 못했습니다. 다시 시도합니다: {error}"));
+                        let again = "연결을 받지 못했습니다. 다시 시도합니다";
+                        warn(format_args!("{again}: {error}"));
                     }
                     failing = true;
                     rest_until = Instant::now() + REST;
-                    room.ask_again();
+                    if is_out_of_files(&error) {
+                        room.shrink();
+                    }
                 }
             }
         }
@@ -111,19 +117,28 @@ where
     room.drain().await;
 }
 
+/// EMFILE or ENFILE, which have no `ErrorKind` of their own; on Windows WSAEMFILE.
+fn is_out_of_files(error: &io::Error) -> bool {
+    let codes: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
 /// The connections that are open now.
-#[derive(Default)]
 struct Room {
     tasks: JoinSet<()>,
     seats: HashMap<Id, Arc<Seat>>,
     entered: u64,
-    /// Somebody was asked to leave and nobody has left since.
-    asked: bool,
+    limit: usize,
 }
 
 impl Room {
+    fn new() -> Self {
+        let limit = MAX_CONNECTIONS;
+        Self { tasks: JoinSet::new(), seats: HashMap::new(), entered: 0, limit }
+    }
+
     fn is_full(&self) -> bool {
-        self.seats.len() >= MAX_CONNECTIONS
+        self.seats.len() >= self.limit
     }
 
     fn enter<F>(&mut self, connect: impl FnOnce(Arc<Seat>) -> F)
@@ -135,33 +150,32 @@ impl Room {
         let task = self.tasks.spawn(connect(seat.clone()));
         self.seats.insert(task.id(), seat);
         if self.is_full() {
-            self.ask_one_to_leave();
+            self.ask_to_leave(1);
         }
     }
 
-    fn left(&mut self, left: Result<(Id, ()), tokio::task::JoinError>) {
+    fn left(&mut self, left: Result<(Id, ()), JoinError>) {
         self.seats.remove(&left.map_or_else(|panic| panic.id(), |(id, ())| id));
-        self.asked = false;
+        if self.seats.len() < self.limit / 2 {
+            self.limit = MAX_CONNECTIONS;
+        }
+    }
+
+    /// This process may have fewer files than we thought. Connections are not all of them: the
+    /// handlers need some too, or every answer from now on is an error.
+    fn shrink(&mut self) {
+        self.limit = self.seats.len().saturating_sub(SPARE).max(SPARE);
+        self.ask_to_leave(SPARE);
     }
 
     /// A new client is worth more than one that only waits: where there is no room, the
-    /// oldest connection without a request goes. Without this, some hundred idle clients
+    /// oldest connections without a request go. Without this, some hundred idle clients
     /// would keep everybody out until their clocks run down.
-    fn ask_one_to_leave(&mut self) {
-        if self.asked {
-            return;
-        }
-        let waiting = self.seats.values().filter(|seat| seat.is_waiting());
-        if let Some(seat) = waiting.min_by_key(|seat| (seat.is_asking(), seat.id)) {
-            seat.make_room();
-            self.asked = true;
-        }
-    }
-
-    /// Whoever was asked had a request in the end: somebody else, then.
-    fn ask_again(&mut self) {
-        self.asked = false;
-        self.ask_one_to_leave();
+    fn ask_to_leave(&mut self, count: usize) {
+        let mut waiting: Vec<_> =
+            self.seats.values().filter(|s| s.is_waiting()).collect();
+        waiting.sort_unstable_by_key(|seat| (seat.is_asking(), seat.id));
+        waiting.iter().take(count).for_each(|seat| seat.make_room());
     }
 
     /// Lets everyone finish, for [`DRAIN`] at most.

@@ -4,6 +4,8 @@ use testkit::Server;
 
 const BIN: &str = env!("CARGO_BIN_EXE_rest");
 
+testkit::every_lesson!(super::BIN);
+
 /// Adds a user and returns the path that the server gave it.
 #[track_caller]
 fn add(server: &Server, name: &str) -> String {

@@ -3,6 +3,7 @@
 
 mod answer;
 mod client;
+pub mod every_lesson;
 mod server;
 mod temp_dir;
 

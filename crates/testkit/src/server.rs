@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,12 @@ pub struct Server {
 
 struct Process {
     child: Child,
-    stdout: Arc<Mutex<String>>,
-    stderr: Arc<Mutex<String>>,
+    stdout: Output,
+    stderr: Output,
 }
+
+/// What a pipe has brought so far, and whether it has ended.
+type Output = Arc<Mutex<(String, bool)>>;
 
 impl Server {
     /// For `mod parity`: the server at `TEST_URL` if that is set (the learner's own, the Node
@@ -76,6 +79,21 @@ impl Server {
         }
     }
 
+    /// Runs a command whose standard output goes elsewhere; the URL is for the caller to find.
+    #[track_caller]
+    pub fn quiet(command: &mut Command, stdout: impl Into<Stdio>) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (stderr, _) = collect(child.stderr.take().expect("piped"));
+        let stdout = Arc::new(Mutex::new((String::new(), true)));
+        let process = Process { child, stdout, stderr };
+        Self { url: String::new(), process: Some(process) }
+    }
+
     /// Runs a lesson's binary to its end, for what cannot start: its status and its stderr.
     #[track_caller]
     pub fn fails(command: Command) -> (ExitStatus, String) {
@@ -98,16 +116,11 @@ impl Server {
 
     #[track_caller]
     fn spawn(mut command: Command) -> (Self, Receiver<String>) {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (stdout, lines) = collect(child.stdout.take().expect("piped"));
-        let (stderr, _) = collect(child.stderr.take().expect("piped"));
-        let process = Process { child, stdout, stderr };
-        (Self { url: String::new(), process: Some(process) }, lines)
+        let mut server = Self::quiet(&mut command, Stdio::piped());
+        let process = server.process_mut();
+        let (stdout, lines) = collect(process.child.stdout.take().expect("piped"));
+        process.stdout = stdout;
+        (server, lines)
     }
 
     /// `localhost:41234`.
@@ -197,8 +210,8 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.process_mut().child.try_wait() {
-                // The readers see the end of the pipes right after.
-                thread::sleep(Duration::from_millis(20));
+                let Process { stdout, stderr, .. } = self.process();
+                wait_until("the end of its output", || ended(stdout) && ended(stderr));
                 return status;
             }
             thread::sleep(Duration::from_millis(5));
@@ -254,8 +267,8 @@ fn command(binary: &str, vars: &[(&str, &str)]) -> Command {
 }
 
 /// Reads a pipe to its end on a thread: all of it as text, and each line as it comes.
-fn collect(pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<String>) {
-    let all = Arc::new(Mutex::new(String::new()));
+fn collect(pipe: impl Read + Send + 'static) -> (Output, Receiver<String>) {
+    let all = Output::default();
     let (sender, lines) = channel();
     let writer = all.clone();
     thread::spawn(move || {
@@ -263,16 +276,25 @@ fn collect(pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<St
         let mut line = Vec::new();
         while pipe.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             let text = String::from_utf8_lossy(&line).into_owned();
-            writer.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            lock(&writer).0.push_str(&text);
             let _ = sender.send(text);
             line.clear();
         }
+        lock(&writer).1 = true;
     });
     (all, lines)
 }
 
-fn text(shared: &Mutex<String>) -> String {
-    shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn lock(output: &Output) -> MutexGuard<'_, (String, bool)> {
+    output.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text(output: &Output) -> String {
+    lock(output).0.clone()
+}
+
+fn ended(output: &Output) -> bool {
+    lock(output).1
 }
 
 /// Waits until `condition` holds; fails after [`PATIENCE`].
