@@ -30,10 +30,9 @@ where
     match tokio::time::timeout(TIME_LIMIT, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(cause)) if cause.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(cause)) => Err(Error::bad_request(
+        Ok(Err(_)) => Err(Error::bad_request(
             "본문이 중간에 끊겼거나 청크 형식이 잘못되었습니다 (RFC 9112 7.1).",
-        )
-        .with_detail(cause)),
+        )),
         Err(_) => Err(Error::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("본문은 {}초 안에 모두 보내야 합니다.", TIME_LIMIT.as_secs()),
