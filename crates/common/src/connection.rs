@@ -174,6 +174,9 @@ fn refuse(request: &Request) -> Option<Error> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return reply::not_allowed(request.method(), "GET, HEAD, OPTIONS").err();
     }
+    if request.body().is_end_stream() {
+        return None;
+    }
     // `Limited` counts what arrives; what is announced can be refused before it does.
     let announced = request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>();
     // A length that is no u64 was refused by hyper.
@@ -205,10 +208,10 @@ fn is_host(host: &[u8]) -> bool {
         let good = address.is_some_and(|a| a.parse::<std::net::Ipv6Addr>().is_ok());
         (good && end < inner.len(), inner.get(end + 1..).unwrap_or_default())
     } else {
-        let end = host.iter().position(|b| *b == b':').unwrap_or(host.len());
         let allowed =
-            |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(b);
-        (end > 0 && host[..end].iter().all(allowed), &host[end..])
+            |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b);
+        let end = host.iter().position(|b| !allowed(b)).unwrap_or(host.len());
+        (end > 0, &host[end..])
     };
     let port_is_good = match rest.strip_prefix(b":") {
         Some(port) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),

@@ -10,7 +10,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -32,17 +31,20 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 #[derive(Clone)]
 pub struct Files {
     root: Arc<PathBuf>,
-    kept: Arc<RwLock<HashMap<PathBuf, Arc<File>>>>,
+    kept: Arc<RwLock<HashMap<String, Arc<File>>>>,
 }
 
 /// A file as it was when it was last read.
 struct File {
+    /// Where it was asked for. A link there may lead to another file one day.
+    path: PathBuf,
     version: Version,
     /// Changed long enough before it was read, so that any later change shows in `version`.
     settled: bool,
     body: Bytes,
-    media: HeaderValue,
     etag: HeaderValue,
+    /// All headers of an answer with this file, so that an answer only copies them.
+    headers: HeaderMap,
 }
 
 /// What changes with a file.
@@ -71,13 +73,9 @@ impl Files {
     /// 500 with the reason where it is missing or unreadable; it is looked for again at the
     /// next request.
     pub async fn page(&self, request: &Request, name: &str) -> Result<Reply, Error> {
-        match self.load(Path::new(name)).await {
+        match self.load(name).await {
             Ok(file) => Ok(file.reply(request.headers())),
-            Err(cause) => Err(Error::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("{name} 파일을 읽을 수 없습니다: {}", reason(&cause)),
-            )
-            .with_detail(format_args!("{}: {cause}", self.root.join(name).display()))),
+            Err(cause) => Err(self.unreadable(name, &cause)),
         }
     }
 
@@ -89,33 +87,37 @@ impl Files {
         let path = relative(request.uri().path()).ok_or_else(Error::not_found)?;
         match self.load(&path).await {
             Ok(file) => Ok(file.reply(request.headers())),
-            Err(cause) if cause.kind() == ErrorKind::PermissionDenied => Err(Error::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("파일을 읽을 수 없습니다: {}", reason(&cause)),
-            )
-            .with_detail(format_args!("{}: {cause}", path.display()))),
-            Err(_) => Err(Error::not_found()),
+            Err(cause) if is_no_file(&cause) => Err(Error::not_found()),
+            Err(cause) => Err(self.unreadable(&path, &cause)),
         }
     }
 
-    async fn load(&self, path: &Path) -> io::Result<Arc<File>> {
+    fn unreadable(&self, name: &str, cause: &io::Error) -> Error {
+        let message = format!("{name} 파일을 읽을 수 없습니다: {}", reason(cause));
+        Error::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+            .with_detail(format_args!("{}: {cause}", self.root.join(name).display()))
+    }
+
+    async fn load(&self, name: &str) -> io::Result<Arc<File>> {
         let kept =
-            self.kept.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+            self.kept.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         if let Some(file) = kept.filter(|file| file.settled) {
             // On this thread, though it is a system call: for a file in use it takes about a
             // microsecond, a trip to the pool of blocking threads ten times that. On a network
             // drive it could take long; a server for that would watch the folder instead.
-            if Version::of(&std::fs::metadata(self.root.join(path))?) == file.version {
+            if std::fs::metadata(&file.path)
+                .is_ok_and(|m| Version::of(&m) == file.version)
+            {
                 return Ok(file);
             }
         }
         // What `tokio::fs` does for each call, once for all of them: a thread that may wait.
-        let (root, relative) = (self.root.clone(), path.to_owned());
-        let read = tokio::task::spawn_blocking(move || File::read(&root, &relative));
+        let (root, path) = (self.root.clone(), self.root.join(name));
+        let read = tokio::task::spawn_blocking(move || File::read(&root, path));
         let file = Arc::new(read.await.map_err(io::Error::other)??);
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MAX_KEPT || kept.contains_key(path) {
-            kept.insert(path.to_owned(), file.clone());
+        if kept.len() < MAX_KEPT || kept.contains_key(name) {
+            kept.insert(name.to_owned(), file.clone());
         }
         Ok(file)
     }
@@ -123,46 +125,49 @@ impl Files {
 
 impl File {
     /// Reads a file that lies in the folder itself, not behind a link that leads out of it.
-    fn read(root: &Path, path: &Path) -> io::Result<Self> {
+    fn read(root: &Path, path: PathBuf) -> io::Result<Self> {
         let root = root.canonicalize()?;
-        let real = root.join(path).canonicalize()?;
+        let real = path.canonicalize()?;
         // Opening a pipe or a device could wait for ever.
         if !real.starts_with(&root) || !real.metadata()?.is_file() {
             return Err(ErrorKind::NotFound.into());
         }
+        let mut tries = 0;
         loop {
+            tries += 1;
             let now = SystemTime::now();
             let mut open = std::fs::File::open(&real)?;
             let version = Version::of(&open.metadata()?);
             let mut body = Vec::new();
             open.read_to_end(&mut body)?;
-            // Somebody was writing while we read: once more, from the start.
-            if Version::of(&open.metadata()?) != version {
-                continue;
+            // Somebody may be writing while we read: once more then, from the start. Who
+            // never stops writing gets what there is.
+            let unchanged = Version::of(&open.metadata()?) == version;
+            if unchanged || tries == 5 {
+                let age = now.duration_since(version.modified).unwrap_or_default();
+                let settled = unchanged && age > CLOCK_TICK;
+                return Ok(Self::new(path, version, settled, body));
             }
-            let age = now.duration_since(version.modified).unwrap_or_default();
-            return Ok(Self {
-                version,
-                settled: age > CLOCK_TICK,
-                media: media_type(path),
-                etag: etag(&body),
-                body: body.into(),
-            });
         }
+    }
+
+    fn new(path: PathBuf, version: Version, settled: bool, body: Vec<u8>) -> Self {
+        let etag = etag(&body);
+        let mut headers = reply::headers(media_type(&path));
+        headers.insert(ETAG, etag.clone());
+        headers.insert(CACHE_CONTROL, REVALIDATE);
+        Self { path, version, settled, body: body.into(), etag, headers }
     }
 
     /// 200, or 304 for a client whose copy is still good (RFC 9110 section 13.1.2).
     fn reply(&self, request: &HeaderMap) -> Reply {
         let fresh = request.get_all(IF_NONE_MATCH).iter().any(|tags| self.is_in(tags));
-        let mut reply = if fresh {
-            reply::reply(StatusCode::NOT_MODIFIED, self.media.clone(), "")
-        } else {
-            let body = Full::new(self.body.clone());
-            reply::reply(StatusCode::OK, self.media.clone(), body)
-        };
-        let headers = reply.headers_mut();
-        headers.insert(ETAG, self.etag.clone());
-        headers.insert(CACHE_CONTROL, REVALIDATE);
+        let mut reply =
+            Reply::new(if fresh { Bytes::new() } else { self.body.clone() }.into());
+        if fresh {
+            *reply.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        *reply.headers_mut() = self.headers.clone();
         reply
     }
 
@@ -210,15 +215,15 @@ fn etag(body: &[u8]) -> HeaderValue {
 
 /// The path inside the folder that a request's path names, percent-decoded once; nothing for
 /// one that could lead anywhere else, or to a hidden file.
-fn relative(path: &str) -> Option<PathBuf> {
+fn relative(path: &str) -> Option<String> {
     let decoded = percent_decode_str(path.strip_prefix('/')?).decode_utf8().ok()?;
     // A second name of the same file would be kept twice: `a//b`, `a/./b`, `a/`.
     let plain = |part: &str| !part.is_empty() && !part.starts_with('.');
     if !decoded.split('/').all(plain) || decoded.contains(['\\', ':', '\0']) {
         return None;
     }
-    let path = PathBuf::from(&*decoded);
-    path.components().all(|part| matches!(part, Component::Normal(_))).then_some(path)
+    let normal = |part| matches!(part, Component::Normal(_));
+    Path::new(&*decoded).components().all(normal).then(|| decoded.into_owned())
 }
 
 /// The media type by the file's ending (IANA's names).
@@ -238,6 +243,12 @@ fn media_type(path: &Path) -> HeaderValue {
         Some("woff2") => "font/woff2",
         _ => "application/octet-stream",
     })
+}
+
+/// Whether a name leads to nothing that is a file, as against one that cannot be read.
+fn is_no_file(cause: &io::Error) -> bool {
+    use ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    matches!(cause.kind(), NotFound | NotADirectory | InvalidFilename)
 }
 
 /// Why a file cannot be read, without its place on this machine.
@@ -280,7 +291,7 @@ mod tests {
             ("*", None),
             ("", None),
         ] {
-            assert_eq!(relative(path).as_deref(), expected.map(Path::new), "{path}");
+            assert_eq!(relative(path).as_deref(), expected, "{path}");
         }
     }
 
@@ -289,7 +300,8 @@ mod tests {
         fn no_path_leaves_the_folder(path in "[/.%a-z0-9\\\\:]{0,24}", any: String) {
             for path in [path, any] {
                 if let Some(inside) = relative(&format!("/{path}")) {
-                    prop_assert!(inside.components().all(|c| matches!(c, Component::Normal(_))));
+                    let mut parts = Path::new(&inside).components();
+                    prop_assert!(parts.all(|part| matches!(part, Component::Normal(_))));
                 }
             }
         }
@@ -297,17 +309,10 @@ mod tests {
 
     #[test]
     fn lists_of_tags() {
-        let file = File {
-            version: Version {
-                modified: SystemTime::now(),
-                length: 0,
-                identity: (0, 0, 0, 0),
-            },
-            settled: true,
-            body: Bytes::new(),
-            media: media_type(Path::new("a.html")),
-            etag: HeaderValue::from_static("\"a-1\""),
-        };
+        let version =
+            Version { modified: SystemTime::now(), length: 0, identity: (0, 0, 0, 0) };
+        let mut file = File::new("a.html".into(), version, true, Vec::new());
+        file.etag = HeaderValue::from_static("\"a-1\"");
         for (tags, fresh) in [
             ("\"a-1\"", true),
             ("W/\"a-1\"", true),

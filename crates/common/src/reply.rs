@@ -38,7 +38,7 @@ pub fn json(json: impl Into<Full<Bytes>>) -> Reply {
     reply(StatusCode::OK, JSON, json)
 }
 
-/// This status, media type and body. Pages get their Content-Security-Policy here.
+/// This status, media type and body.
 pub fn reply(
     status: StatusCode,
     media: HeaderValue,
@@ -46,15 +46,20 @@ pub fn reply(
 ) -> Reply {
     let mut reply = Response::new(body.into());
     *reply.status_mut() = status;
-    // Room for these, a validator, and what hyper adds, in one allocation.
-    let mut headers = HeaderMap::with_capacity(8);
-    if media == HTML {
+    *reply.headers_mut() = headers(media);
+    reply
+}
+
+/// The headers that go with a media type. Pages get their Content-Security-Policy here.
+pub fn headers(media: HeaderValue) -> HeaderMap {
+    // Room for these and a few more in one allocation.
+    let mut headers = HeaderMap::with_capacity(6);
+    if media.as_bytes().starts_with(b"text/html") {
         headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
     }
     headers.insert(CONTENT_TYPE, media);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    *reply.headers_mut() = headers;
-    reply
+    headers
 }
 
 /// 302 to another path of this server (RFC 9110 section 15.4.3).

@@ -1,6 +1,8 @@
 //! One connection over a pipe in memory, on a clock that the tests turn themselves: half a
 //! minute of silence takes no time here, and only here.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
