@@ -64,6 +64,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(MAX_HEAD)
+        // A client may say that it will send no more (`nc -N`) and still wait for the answer.
+        .half_close(true)
         .serve_connection(io, service);
     drive(pin!(connection), &seat, http1::Connection::graceful_shutdown).await;
 }

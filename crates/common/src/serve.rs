@@ -28,6 +28,10 @@ const SPARE: usize = 16;
 /// How long what is in flight may take once the server was told to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long the listener stays open at the end for those who are at the door. A connection
+/// that the system has taken shows itself only when the runtime next asks for events.
+const SWEEP: Duration = Duration::from_millis(20);
+
 /// The pause after a failed accept: without it the loop would spin at full speed until
 /// somebody closes a file.
 const REST: Duration = Duration::from_millis(100);
@@ -110,9 +114,12 @@ where
         }
     }
     // What the system has accepted for us already, we do not lose: one last sweep.
-    while let Ok(Ok(stream)) = timeout(Duration::ZERO, source.accept()).await {
-        room.enter(|seat| connect(stream, seat));
-    }
+    let _ = timeout(SWEEP, async {
+        while let Ok(stream) = source.accept().await {
+            room.enter(|seat| connect(stream, seat));
+        }
+    })
+    .await;
     drop(source);
     room.drain().await;
 }

@@ -114,6 +114,14 @@ async fn a_handler_may_take_longer_than_a_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_sends_no_more_still_gets_its_answer() {
+    let mut open = open();
+    open.get("/slow").await;
+    open.client.shutdown().await.unwrap();
+    assert!(open.read_to_end().await.0.ends_with("slow"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_of_its_answer_is_closed_after_30_s() {
     let mut open = open();
     open.get("/large").await;
