@@ -15,7 +15,7 @@
 // It fails on what `run` throws, and on every console error, uncaught error, breach of the
 // Content-Security-Policy and dialog that `run` did not announce. A file may call it more
 // than once. Options, all of them optional:
-//   env      environment of the server, beside PORT=0 and H1_PORT=0: { HTML_DIR: … }
+//   env      environment of the server, beside free ports and a CERTS_DIR of its own
 //   context  of the browser: { ignoreHTTPSErrors: true }, { javaScriptEnabled: false }
 //   args     more arguments for Chromium
 // `run` is given:
@@ -28,30 +28,19 @@
 //   copyHtml is exported: a temporary copy of html/ to change, for HTML_DIR
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+
+import { PATIENCE, ROOT, TARGET, startLesson, temporaryFolder } from "../server.mjs";
 
 export { assert };
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const TARGET = process.env.CARGO_TARGET_DIR ?? join(ROOT, "target");
-const PATIENCE = 20_000; // ms that one step may take: a hang is a failure
 const { chromium } = createRequire(join(TARGET, "browser", "package.json"))("playwright-core");
-
-// Whatever happens, nothing that was started here is left over.
-const undo = [];
-process.on("exit", () => undo.forEach((step) => step()));
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 
 /** A copy of html/ that a check may change; removed at the end. */
 export function copyHtml() {
-  const folder = mkdtempSync(join(tmpdir(), "lesson-html-"));
-  undo.push(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder();
   cpSync(join(ROOT, "html"), folder, { recursive: true });
   return folder;
 }
@@ -61,7 +50,7 @@ export async function check(lesson, options, run = options) {
   const { env = {}, context: contextOptions = {}, args = [] } = run === options ? {} : options;
   const problems = [];
   const expected = new Map(); // pattern → how many came
-  const server = await start(lesson, env);
+  const server = await startLesson(lesson, { CERTS_DIR: temporaryFolder(), ...env });
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -106,41 +95,4 @@ export async function check(lesson, options, run = options) {
     await browser.close();
     await server.stop("SIGKILL");
   }
-}
-
-/** Starts a lesson's debug binary and waits for its first line. */
-async function start(lesson, env) {
-  const child = spawn(join(TARGET, "debug", lesson), {
-    env: { ...process.env, PORT: "0", H1_PORT: "0", ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  undo.push(() => child.kill("SIGKILL"));
-  const ended = new Promise((resolve) => {
-    child.on("error", (error) => resolve(error));
-    child.on("exit", (code, signal) => resolve(code ?? signal));
-  });
-  const server = {
-    url: "",
-    lines: [],
-    stop(signal = "SIGTERM") {
-      child.kill(signal);
-      return ended;
-    },
-  };
-  createInterface(child.stderr).on("line", (line) => server.lines.push(line));
-  await new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`${lesson}: no first line`)), PATIENCE);
-    ended.then((why) => reject(new Error(`${lesson}: ended with ${why}: ${server.lines}`)));
-    createInterface(child.stdout).on("line", (line) => {
-      server.lines.push(line);
-      // In the cluster lesson the lines of master and workers may come before it.
-      const url = /서버 대기 중입니다 (\S+)$/.exec(line)?.[1];
-      if (url) {
-        server.url ||= url;
-        clearTimeout(late);
-        resolve();
-      }
-    });
-  });
-  return server;
 }

@@ -1,0 +1,72 @@
+// Starts servers for the checks in this folder, and ends them whatever happens.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const TARGET = process.env.CARGO_TARGET_DIR ?? join(ROOT, "target");
+export const PATIENCE = 20_000; // ms that one step may take: a hang is a failure
+
+/** What is done when this process ends, however it ends. */
+export const atExit = [];
+process.on("exit", () => atExit.forEach((step) => step()));
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+
+/** A new folder, removed at the end. */
+export function temporaryFolder() {
+  const folder = mkdtempSync(join(tmpdir(), "lessons-"));
+  atExit.push(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Starts a lesson's debug binary. */
+export const startLesson = (lesson, env) => start([join(TARGET, "debug", lesson)], env);
+
+/** Starts a lesson's Node twin. */
+export const startTwin = (lesson, env) =>
+  start([process.execPath, join(ROOT, "examples/node", `${lesson}.js`)], env);
+
+/** Starts a server on a free port and takes its URL from its first line. */
+async function start([program, ...args], env) {
+  const child = spawn(program, args, {
+    env: { ...process.env, PORT: "0", H1_PORT: "0", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  atExit.push(() => child.kill("SIGKILL"));
+  const ended = new Promise((resolve) => {
+    child.on("error", resolve);
+    child.on("exit", (code, signal) => resolve(code ?? signal));
+  });
+  const server = {
+    url: "",
+    lines: [],
+    stop(signal = "SIGTERM") {
+      child.kill(signal);
+      return ended;
+    },
+  };
+  createInterface(child.stderr).on("line", (line) => server.lines.push(line));
+  await new Promise((resolve, reject) => {
+    const fail = (why) => reject(new Error([`${program}: ${why}`, ...server.lines].join("\n")));
+    const late = setTimeout(() => fail("no first line"), PATIENCE);
+    ended.then((why) => {
+      clearTimeout(late);
+      fail(`ended with ${why}`);
+    });
+    createInterface(child.stdout).on("line", (line) => {
+      server.lines.push(line);
+      // In the cluster lesson the lines of master and workers may come before it.
+      const url = /서버 대기 중입니다 (\S+)$/.exec(line)?.[1];
+      if (url && !server.url) {
+        server.url = url;
+        clearTimeout(late);
+        resolve();
+      }
+    });
+  });
+  return server;
+}
