@@ -140,7 +140,7 @@ impl File {
             if Version::of(&open.metadata()?) != version {
                 continue;
             }
-            let age = now.duration_since(version.modified).unwrap_or_default();
+            let age = now.duration_since(version.changed()).unwrap_or_default();
             return Ok(Self {
                 version,
                 settled: age > CLOCK_TICK,
@@ -184,6 +184,16 @@ impl Version {
             length: metadata.len(),
             identity: identity(metadata),
         }
+    }
+
+    /// When it last changed, by either clock: `cp -p` and `touch -d` set `modified` back.
+    fn changed(&self) -> SystemTime {
+        let (_, _, seconds, nanoseconds) = self.identity;
+        let since_epoch = Duration::new(
+            seconds.try_into().unwrap_or_default(),
+            nanoseconds.try_into().unwrap_or_default(),
+        );
+        self.modified.max(SystemTime::UNIX_EPOCH + since_epoch)
     }
 }
 
