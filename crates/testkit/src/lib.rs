@@ -3,6 +3,7 @@
 
 mod answer;
 mod client;
+pub mod readme;
 mod server;
 mod temp_dir;
 
