@@ -144,7 +144,7 @@ impl File {
             // never stops writing gets what there is.
             let unchanged = Version::of(&open.metadata()?) == version;
             if unchanged || tries == 5 {
-                let age = now.duration_since(version.modified).unwrap_or_default();
+                let age = now.duration_since(version.changed()).unwrap_or_default();
                 let settled = unchanged && age > CLOCK_TICK;
                 return Ok(Self::new(path, version, settled, body));
             }
@@ -189,6 +189,16 @@ impl Version {
             length: metadata.len(),
             identity: identity(metadata),
         }
+    }
+
+    /// When it last changed, by either clock: `cp -p` and `touch -d` set `modified` back.
+    fn changed(&self) -> SystemTime {
+        let (_, _, seconds, nanoseconds) = self.identity;
+        let since_epoch = Duration::new(
+            seconds.try_into().unwrap_or_default(),
+            nanoseconds.try_into().unwrap_or_default(),
+        );
+        self.modified.max(SystemTime::UNIX_EPOCH + since_epoch)
     }
 }
 

@@ -4,6 +4,7 @@
 mod answer;
 mod client;
 pub mod every_lesson;
+pub mod readme;
 mod server;
 mod temp_dir;
 
