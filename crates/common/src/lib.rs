@@ -6,11 +6,14 @@
 
 pub mod body;
 pub mod connection;
+#[cfg(feature = "cookie")]
+pub mod cookie;
 pub mod error;
 pub mod files;
 mod io;
 pub mod listen;
 pub mod log;
+pub mod query;
 pub mod reply;
 pub mod serve;
 pub mod signal;

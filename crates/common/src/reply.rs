@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
+    LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Response, StatusCode};
 
@@ -67,6 +67,12 @@ pub fn redirect(location: &'static str) -> Reply {
     let mut reply = text(StatusCode::FOUND, "");
     reply.headers_mut().insert(LOCATION, HeaderValue::from_static(location));
     reply
+}
+
+/// Marks an answer as meant for one client: no cache, the browser's own among them, keeps it
+/// and shows it to the next one, or after a logout (RFC 9111 section 5.2.2.5).
+pub fn personal(reply: &mut Reply) {
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// The end of every `match` on method and path: the path is known, this method is not one of

@@ -5,11 +5,13 @@ mod answer;
 mod client;
 pub mod every_lesson;
 pub mod readme;
+mod redis;
 mod server;
 mod temp_dir;
 
 pub use answer::Answer;
 pub use client::{Client, Stream};
+pub use redis::RedisServer;
 pub use server::{Server, wait_until};
 pub use temp_dir::TempDir;
 

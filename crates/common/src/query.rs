@@ -1,0 +1,103 @@
+//! What stands behind the `?` of a URL: `new URL(req.url, base).searchParams` in Node.
+
+use std::borrow::Cow;
+
+use hyper::Uri;
+use percent_encoding::percent_decode;
+
+use crate::Error;
+
+/// The first value of `name` in the query, decoded as a browser's form encodes it: `+` is a
+/// space, `%EC%95%88` is 안 (WHATWG URL, application/x-www-form-urlencoded). A `%` that
+/// begins no escape is a `%`. A name without `=` has an empty value.
+///
+/// # Errors
+/// 400 where the value is no UTF-8. Other parameters may hold what they like.
+pub fn first(uri: &Uri, name: &str) -> Result<Option<String>, Error> {
+    for pair in uri.query().unwrap_or_default().split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if *decode(key) == *name.as_bytes() {
+            return match String::from_utf8(decode(value).into_owned()) {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(Error::bad_request(format!(
+                    "{name} 값이 올바른 UTF-8이 아닙니다. 예: ?{name}=%EC%95%88%EB%8B%88"
+                ))),
+            };
+        }
+    }
+    Ok(None)
+}
+
+fn decode(text: &str) -> Cow<'_, [u8]> {
+    // Before the escapes are decoded: `%2B` stays a plus.
+    match text.contains('+') {
+        true => {
+            percent_decode(text.replace('+', " ").as_bytes()).collect::<Vec<u8>>().into()
+        }
+        false => percent_decode(text.as_bytes()).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(query: &str) -> Option<String> {
+        first(&format!("/login{query}").parse().unwrap(), "name").unwrap()
+    }
+
+    #[test]
+    fn values() {
+        for (query, expected) in [
+            ("", None),
+            ("?", None),
+            ("?name", Some("")),
+            ("?name=", Some("")),
+            ("?name=Annie", Some("Annie")),
+            ("?name=%EC%95%88%EB%8B%88", Some("안니")),
+            ("?name=a+b%20c", Some("a b c")),
+            ("?name=a%2Bb", Some("a+b")),
+            ("?name=a=b", Some("a=b")),
+            ("?name=100%", Some("100%")),
+            ("?name=%zz", Some("%zz")),
+            ("?name=%2", Some("%2")),
+            ("?name=a%26b", Some("a&b")),
+            ("?name=1&name=2", Some("1")),
+            ("?x=%ff&name=a", Some("a")),
+            ("?%ff=x&name=a", Some("a")),
+            ("?&&name=a&", Some("a")),
+            ("?n%61me=a", Some("a")),
+            ("?name+=a", None),
+            ("?Name=a", None),
+            ("?name=%00%0d%0a", Some("\0\r\n")),
+        ] {
+            assert_eq!(name(query).as_deref(), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_utf8_is_400() {
+        for query in ["name=%ff", "name=%EC%95", "name=a%C0%80", "name=%ED%A0%80"] {
+            let uri = format!("/login?{query}&name=a").parse().unwrap();
+            let error = first(&uri, "name").unwrap_err();
+            assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST, "{query}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives(text: String, before in "[a-z=%&+]*") {
+            let encoded: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
+            prop_assume!(!before.contains("name"));
+            prop_assert_eq!(name(&format!("?{before}&name={encoded}")), Some(text));
+        }
+
+        #[test]
+        fn any_query_is_read_or_refused(query in "[ -~&&[^#\"<> `{}]]{0,60}") {
+            if let Ok(uri) = format!("/?{query}").parse() {
+                let _ = first(&uri, "name");
+            }
+        }
+    }
+}
