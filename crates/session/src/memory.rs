@@ -51,8 +51,8 @@ impl Memory {
 
     /// Keeps a new session; where there are [`MAX_SESSIONS`], the oldest makes room.
     pub fn insert(&self, id: Id, name: String) {
-        let expires = Instant::now() + self.ttl;
         let mut sessions = lock(&self.sessions);
+        let expires = Instant::now() + self.ttl;
         if sessions.by_id.len() >= MAX_SESSIONS {
             sessions.remove_oldest();
         }

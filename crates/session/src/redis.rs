@@ -121,9 +121,9 @@ impl Redis {
     /// 503 while Redis is away; so do all of these.
     pub async fn insert(&self, id: Id, name: String) -> Result<(), Error> {
         let value = json!({ "name": name }).to_string();
+        let ttl = self.ttl.as_millis() as u64;
         // One command: a session without an end cannot come into being.
-        let set =
-            cmd("SET").arg(key(id)).arg(value).arg("PX").arg(millis(self.ttl)).take();
+        let set = cmd("SET").arg(key(id)).arg(value).arg("PX").arg(ttl).take();
         self.run(&set).await
     }
 
@@ -179,8 +179,4 @@ impl Redis {
 
 fn key(id: Id) -> String {
     format!("session:{id}")
-}
-
-fn millis(ttl: Duration) -> u64 {
-    ttl.as_millis() as u64
 }
