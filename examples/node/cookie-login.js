@@ -45,7 +45,7 @@ function parseCookies(header = "") {
   for (const pair of header.split(";")) {
     const [name, ...rest] = pair.split("=");
     try {
-      cookies[name.trim()] ??= decodeURIComponent(rest.join("=").trim());
+      cookies[name.trim()] ||= decodeURIComponent(rest.join("=").trim());
     } catch {
       // A broken escape, and decodeURIComponent throws: outside a try, that ends the process.
     }
