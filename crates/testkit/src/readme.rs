@@ -434,6 +434,10 @@ impl Workshop {
         copy(&root.join("html"), &html)
             .map_err(|error| format!("copy of html/: {error}"))?;
         fs::create_dir(&certs).map_err(|error| format!("certs/: {error}"))?;
+        // At a terminal curl shows no progress; here it would.
+        let curlrc = "silent\nshow-error\nnoproxy = \"*\"\n";
+        fs::write(folder.path().join(".curlrc"), curlrc)
+            .map_err(|error| format!(".curlrc: {error}"))?;
         let mut command = Server::command(binary, &[]);
         command.env("HTML_DIR", html).env("CERTS_DIR", certs);
         let server = Server::start_command(command);
@@ -471,6 +475,7 @@ impl Workshop {
         let mut child = Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{command}")])
             .current_dir(self.folder.path())
+            .env("CURL_HOME", self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
