@@ -345,3 +345,34 @@ mod hardened {
         server.get("/users").expect(200);
     }
 }
+
+/// Yours to solve: `README.md` says how. `cargo test -p rest -- --ignored` runs it.
+mod exercise {
+    use super::*;
+
+    #[test]
+    #[ignore = "exercise: GET /users/count says how many users there are"]
+    fn users_are_counted() {
+        let server = Server::start(BIN);
+        let count = |n: usize| {
+            server
+                .get("/users/count")
+                .hint("crates/rest/README.md, Try it")
+                .expect(200)
+                .header("content-type", "application/json; charset=utf-8")
+                .body(&format!("{{\"count\":{n}}}"));
+        };
+        count(0);
+        let annie = add(&server, "Annie");
+        add(&server, "Bob");
+        count(2);
+        server.request("DELETE", &annie, &[], "").expect(200);
+        count(1);
+        server.request("DELETE", "/users/count", &[], "").expect(405).allows(&["GET"]);
+    }
+}
+
+#[test]
+fn the_readmes_are_true() {
+    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
+}

@@ -116,6 +116,14 @@ fn root_problem(root: &Path) -> Checked {
             _ => return Err(block.unknown()),
         }
     }
+    let manifest = read(&root.join("Cargo.toml"))?;
+    for package in libraries(&manifest) {
+        for (readme, text) in readmes.names.iter().zip(&readmes.texts) {
+            if !text.contains(&format!("| [{package}](")) {
+                return Err(format!("{readme} does not say why {package} is needed"));
+            }
+        }
+    }
     for (lesson, _) in PORTS {
         if root.join("crates").join(lesson).join("README.md").exists() {
             for (readme, text) in readmes.names.iter().zip(&readmes.texts) {
@@ -127,6 +135,16 @@ fn root_problem(root: &Path) -> Checked {
         }
     }
     Ok(())
+}
+
+/// The workspace's dependencies that are not its own crates.
+fn libraries(manifest: &str) -> Vec<&str> {
+    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap_or_default();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines
+        .filter(|line| !line.contains("path = "))
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
+        .collect()
 }
 
 /// Both languages of one README.
@@ -434,6 +452,10 @@ impl Workshop {
         copy(&root.join("html"), &html)
             .map_err(|error| format!("copy of html/: {error}"))?;
         fs::create_dir(&certs).map_err(|error| format!("certs/: {error}"))?;
+        // At a terminal curl shows no progress; here it would.
+        let curlrc = "silent\nshow-error\nnoproxy = \"*\"\n";
+        fs::write(folder.path().join(".curlrc"), curlrc)
+            .map_err(|error| format!(".curlrc: {error}"))?;
         let mut command = Server::command(binary, &[]);
         command.env("HTML_DIR", html).env("CERTS_DIR", certs);
         let server = Server::start_command(command);
@@ -471,6 +493,7 @@ impl Workshop {
         let mut child = Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{command}")])
             .current_dir(self.folder.path())
+            .env("CURL_HOME", self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -647,6 +670,42 @@ mod tests {
             ("…\nd", "a\nb"),
         ] {
             assert!(!matches(expected, output), "{expected:?} {output:?}");
+        }
+    }
+
+    #[test]
+    fn the_root_names_all_lessons_and_libraries() {
+        const TRUE: &str = "[a](crates/hello/README.md)[a](crates/hello/README.ko.md)\n\
+            | [hyper](https://hyper.rs) | why |\n\n```console\n$ cargo test -p hello\n```\n";
+        let folder = TempDir::new();
+        let hello = folder.path().join("crates/hello");
+        fs::create_dir_all(&hello).unwrap();
+        for (path, text) in [
+            (
+                "Cargo.toml",
+                "[workspace.dependencies]\nhyper = \"1\"\nc = { path = \"c\" }\n[x]\n",
+            ),
+            ("crates/hello/Cargo.toml", ""),
+            ("crates/hello/README.md", ""),
+            ("crates/hello/README.ko.md", ""),
+        ] {
+            fs::write(folder.path().join(path), text).unwrap();
+        }
+        let check = |text: &str| {
+            fs::write(folder.path().join("README.md"), text).unwrap();
+            fs::write(folder.path().join("README.ko.md"), text).unwrap();
+            root_problem(folder.path())
+        };
+        assert_eq!(check(TRUE), Ok(()));
+        for (text, instead, problem) in [
+            ("hello/README.ko.md", "hello/README.md", "README.ko.md: no link to hello"),
+            ("| [hyper]", "| [hypo]", "why hyper is needed"),
+            ("-p hello", "-p hallo", "no package"),
+            ("cargo test", "make test", "not checked here"),
+            ("```console", "```rust", "no check"),
+        ] {
+            let found = check(&TRUE.replace(text, instead)).unwrap_err();
+            assert!(found.contains(problem), "{found}");
         }
     }
 
