@@ -54,7 +54,7 @@ await check("rest", async ({ page, url, server, expect }) => {
   await says("수정했습니다.");
   assert.deepEqual(await users(), [`${MARKUP}2`, MARKUP]);
 
-  // Somebody with the page open in two places sees what the server has.
+  // After a reload the page shows what the server has.
   await page.reload();
   await page.getByText(`${MARKUP}2`).waitFor();
   assert.deepEqual(await users(), await stored());
@@ -79,6 +79,8 @@ await check("rest", async ({ page, url, server, expect }) => {
   expect(/404.*\/user\//);
   await page.getByRole("button", { name: `${MARKUP}2 삭제` }).click();
   await says("404");
+  await page.getByText(`${MARKUP}2`).waitFor({ state: "detached" });
+  assert.deepEqual(await users(), [MARKUP]);
 
   await page.getByRole("link", { name: "소개" }).click();
   await page.getByRole("heading", { name: "소개" }).waitFor();

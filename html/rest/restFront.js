@@ -11,7 +11,10 @@ async function call(method, path, body) {
     headers: body ? { "Content-Type": "application/json" } : {},
     body: body && JSON.stringify(body),
   });
-  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+  if (!response.ok) {
+    const error = new Error(`${response.status} ${await response.text()}`);
+    throw Object.assign(error, { status: response.status });
+  }
   return response;
 }
 
@@ -22,6 +25,8 @@ async function act(done, action) {
     say(done);
   } catch (error) {
     say(error instanceof TypeError ? "서버에 연결할 수 없습니다." : error.message, true);
+    // Deleted by somebody else meanwhile: show what there is.
+    if (error.status === 404) load().catch(() => {});
   }
 }
 
