@@ -7,14 +7,13 @@
 // - against every other lesson at least one must fail;
 // - every exercise (#[ignore]) must fail, until the learner has done it.
 
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
 import { join } from "node:path";
 
-import { ROOT, startLesson, temporaryFolder } from "./server.mjs";
+import { ROOT, runTests, startLesson, temporaryFolder } from "./lessons.mjs";
 
 // A lesson whose whole parity another one keeps by contract.
 const CONTAINED = {
@@ -32,24 +31,8 @@ const complain = (text) => {
   console.error(`WRONG: ${text}`);
 };
 
-/** Runs tests of a lesson; returns each one's name and whether it passed. */
-async function runTests(lesson, args, env = {}) {
-  const child = spawn(
-    "cargo",
-    ["test", "--quiet", "--no-fail-fast", "-p", lesson, "--test", lesson, ...args, "--format=pretty"],
-    { cwd: ROOT, env: { ...process.env, CERTS_DIR, ...env }, stdio: ["ignore", "pipe", "pipe"] },
-  );
-  let output = "";
-  let errors = "";
-  child.stdout.on("data", (data) => (output += data));
-  child.stderr.on("data", (data) => (errors += data));
-  await once(child, "close");
-  const tests = [...output.matchAll(/^test (\S+)(?: - should panic)? \.\.\. (ok|FAILED)$/gm)];
-  if (!/^test result: /m.test(output)) throw new Error(`${lesson}: tests did not run\n${errors}${output}`);
-  return tests.map(([, name, result]) => ({ name, passed: result === "ok" }));
-}
-
-const parity = (lesson, url) => runTests(lesson, ["--", "parity::"], { TEST_URL: url });
+const parity = async (lesson, url) =>
+  (await runTests(lesson, ["parity::"], { CERTS_DIR, TEST_URL: url })).tests;
 
 /** A server that knows nothing and says yes to everything, under TLS if the lesson is. */
 async function startStub(lesson, body) {
@@ -92,7 +75,7 @@ for (const lesson of chosen) {
     }
     console.log(`${lesson}: ${failures(tests)} against ${other}${contained ? `: ${contained}` : ""}`);
   }
-  const exercises = await runTests(lesson, ["--", "--ignored"]);
+  const { tests: exercises } = await runTests(lesson, ["--ignored"], { CERTS_DIR });
   if (exercises.length === 0) complain(`${lesson} has no exercise`);
   for (const test of exercises.filter((test) => test.passed)) {
     complain(`${lesson}: the exercise ${test.name} passes, with nothing done`);

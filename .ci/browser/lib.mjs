@@ -32,7 +32,7 @@ import { cpSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join } from "node:path";
 
-import { PATIENCE, ROOT, TARGET, startLesson, temporaryFolder } from "../server.mjs";
+import { PATIENCE, ROOT, TARGET, startLesson, temporaryFolder } from "../lessons.mjs";
 
 export { assert };
 

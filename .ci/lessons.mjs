@@ -1,6 +1,8 @@
-// Starts servers for the checks in this folder, and ends them whatever happens.
+// For the checks in this folder: starts lessons and their Node twins, ends them whatever
+// happens, and runs a lesson's tests.
 
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,8 +25,12 @@ export function temporaryFolder() {
   return folder;
 }
 
-/** Starts a lesson's debug binary. */
-export const startLesson = (lesson, env) => start([join(TARGET, "debug", lesson)], env);
+/** Starts a lesson's debug binary, built where it is out of date. */
+export function startLesson(lesson, env) {
+  const build = spawnSync("cargo", ["build", "--quiet", "-p", lesson], { cwd: ROOT, stdio: "inherit" });
+  if (build.status !== 0) throw new Error(`${lesson} does not build`);
+  return start([join(TARGET, "debug", lesson)], env);
+}
 
 /** Starts a lesson's Node twin. */
 export const startTwin = (lesson, env) =>
@@ -69,4 +75,21 @@ async function start([program, ...args], env) {
     });
   });
   return server;
+}
+
+/** Runs those of a lesson's tests that the arguments choose: which there were, which passed. */
+export async function runTests(lesson, args, env) {
+  const child = spawn(
+    "cargo",
+    ["test", "-p", lesson, "--test", lesson, "--", ...args],
+    { cwd: ROOT, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let output = "";
+  child.stdout.on("data", (data) => (output += data));
+  child.stderr.on("data", (data) => (output += data));
+  await once(child, "close");
+  if (!/^test result: /m.test(output)) throw new Error(`${lesson}: no tests ran\n${output}`);
+  const tests = [...output.matchAll(/^test (\S+) \.\.\. (ok|FAILED)$/gm)]
+    .map(([, name, result]) => ({ name, passed: result === "ok" }));
+  return { tests, output };
 }
