@@ -16,8 +16,7 @@ mod parity {
     #[test]
     fn any_path_is_the_file() {
         let server = Server::parity(BIN);
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../html/server-html.html");
-        let file = fs::read_to_string(file).unwrap();
+        let file = page();
         for path in ["/", "/any/path", "/?query", "/favicon.ico", "/../../etc/passwd"] {
             server
                 .get(path)
@@ -31,10 +30,16 @@ mod parity {
     fn many_requests_go_over_one_connection() {
         let server = Server::parity(BIN);
         let mut client = server.connect();
-        let first = client.request("GET", "/", &[], b"").expect(200);
+        let file = page();
         for _ in 0..100 {
-            client.request("GET", "/", &[], b"").expect(200).body(first.text());
+            client.request("GET", "/", &[], b"").expect(200).body(&file);
         }
+    }
+
+    /// The file that both ours and the Node twin serve.
+    fn page() -> String {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../html/server-html.html");
+        fs::read_to_string(file).expect("the page")
     }
 }
 
