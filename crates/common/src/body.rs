@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::body::Body;
+use hyper::body::{Body, Incoming};
 use serde_json::Value;
 
 use crate::Error;
+use crate::io::LINGER;
 
 /// The largest body that any lesson takes, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -38,6 +39,15 @@ where
             format!("본문은 {}초 안에 모두 보내야 합니다.", TIME_LIMIT.as_secs()),
         )),
     }
+}
+
+/// Takes what the client is still sending and throws it away, for a second at most.
+///
+/// A body that is dropped half-way resets its HTTP/2 stream. That is allowed (RFC 9113
+/// section 8.1), but many a client then throws away the answer that it has already.
+pub(crate) async fn discard(mut body: Incoming) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(LINGER, all).await;
 }
 
 /// 413: more than [`MAX_BYTES`].

@@ -1,6 +1,9 @@
 //! What is done with one connection: hyper reads requests from it and writes answers to it,
 //! and this file adds what hyper leaves to us.
 
+#[cfg(feature = "tls")]
+mod http2;
+
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +29,9 @@ use crate::io::Io;
 use crate::log::warn;
 use crate::{Error, Request, body, reply};
 
+#[cfg(feature = "tls")]
+pub use http2::http2;
+
 /// How long a client may take over the head of a request; also how long it may idle before
 /// its next one, since hyper's clock starts when it begins to wait.
 pub const HEAD: Duration = Duration::from_secs(10);
@@ -34,7 +40,7 @@ pub const HEAD: Duration = Duration::from_secs(10);
 pub const MAX_HEAD: usize = 64 * 1024;
 
 /// While draining: how long a client that has sent nothing yet may take for its first byte.
-const FIRST_BYTE: Duration = Duration::from_secs(1);
+pub const FIRST_BYTE: Duration = Duration::from_secs(1);
 
 /// While draining: the same between two requests. It only bridges what is on its way already.
 const NEXT_BYTE: Duration = Duration::from_millis(100);
@@ -130,6 +136,9 @@ where
     let result = match refuse(&request) {
         Some(error) => {
             close = true;
+            if !http1 {
+                tokio::spawn(body::discard(request.into_body()));
+            }
             Err(error)
         }
         None => {

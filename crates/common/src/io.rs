@@ -18,7 +18,7 @@ use crate::wire::Wire;
 pub const STALL: Duration = Duration::from_secs(30);
 
 /// How long a closed connection stays open to read what the client was still sending.
-const LINGER: Duration = Duration::from_secs(1);
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// A stream (TCP, or TLS over it) that tells its [`Seat`] what goes on.
 pub struct Io<S> {

@@ -17,6 +17,8 @@ pub mod query;
 pub mod reply;
 pub mod serve;
 pub mod signal;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod wire;
 
 pub use error::{CannotStart, Error};

@@ -34,6 +34,19 @@ pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
 /// # Errors
 /// A bad `HOST`, a port that is taken or forbidden.
 pub async fn listen_on(port: u16, may_move: bool) -> Result<Listener, CannotStart> {
+    open("PORT", port, may_move).await
+}
+
+/// A second listener of the same server, on the port that the environment variable `name`
+/// gives, or on `port`.
+///
+/// # Errors
+/// As [`listen`], with that variable's name.
+pub async fn listen_beside(name: &str, port: u16) -> Result<Listener, CannotStart> {
+    open(name, port_from_env(name)?.unwrap_or(port), false).await
+}
+
+async fn open(name: &str, port: u16, may_move: bool) -> Result<Listener, CannotStart> {
     let host = host_from_env();
     let addresses = resolve(&host).await?;
     let sockets = match bind_all(&addresses, port).await {
@@ -41,11 +54,12 @@ pub async fn listen_on(port: u16, may_move: bool) -> Result<Listener, CannotStar
             if error.kind() == ErrorKind::PermissionDenied && port == 443 && may_move =>
         {
             warn("443번 포트는 관리자만 열 수 있어 8443번 포트를 씁니다.");
-            return Box::pin(listen_on(8443, false)).await;
+            return Box::pin(open(name, 8443, false)).await;
         }
-        bound => bound.map_err(|error| cannot_bind(&host, port, &error))?,
+        bound => bound.map_err(|error| cannot_bind(name, &host, port, &error))?,
     };
-    let port = sockets[0].local_addr().map_err(|e| cannot_bind(&host, port, &e))?.port();
+    let address = sockets[0].local_addr();
+    let port = address.map_err(|e| cannot_bind(name, &host, port, &e))?.port();
     Ok(Listener { sockets, host, port })
 }
 
@@ -199,20 +213,20 @@ fn is_absent(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
-fn cannot_bind(host: &str, port: u16, error: &io::Error) -> CannotStart {
-    let (name, other) = (program(), if port == 443 { 8443 } else { 8090 });
+fn cannot_bind(name: &str, host: &str, port: u16, error: &io::Error) -> CannotStart {
+    let (lesson, other) = (program(), if port == 443 { 8443 } else { 8090 });
     CannotStart(match error.kind() {
         ErrorKind::AddrInUse => format!(
             "{port}번 포트는 다른 프로그램이 이미 쓰고 있습니다. 비어 있는 포트로 실행: \
-             PORT=0 cargo run -p {name}"
+             {name}=0 cargo run -p {lesson}"
         ),
         ErrorKind::PermissionDenied => format!(
             "{port}번 포트를 열 권한이 없습니다. 다른 포트로 실행: \
-             PORT={other} cargo run -p {name}"
+             {name}={other} cargo run -p {lesson}"
         ),
         _ => format!(
-            "HOST={host}, PORT={port}에서 기다릴 수 없습니다: {error}. \
-             이 컴퓨터에서만 쓰려면: HOST=localhost cargo run -p {name}"
+            "HOST={host}, {name}={port}에서 기다릴 수 없습니다: {error}. \
+             이 컴퓨터에서만 쓰려면: HOST=localhost cargo run -p {lesson}"
         ),
     })
 }

@@ -8,12 +8,16 @@ pub mod readme;
 mod redis;
 mod server;
 mod temp_dir;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use answer::Answer;
 pub use client::{Client, Stream};
 pub use redis::RedisServer;
 pub use server::{Server, wait_until};
 pub use temp_dir::TempDir;
+#[cfg(feature = "tls")]
+pub use tls::Trust;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,8 @@ use crate::{Answer, Client, PATIENCE};
 pub struct Server {
     /// `http://localhost:41234/`, as its first line gave it.
     pub url: String,
+    /// The folder of its certificate, for servers with one.
+    pub certs: Option<PathBuf>,
     process: Option<Process>,
 }
 
@@ -34,7 +37,7 @@ impl Server {
         match env::var("TEST_URL") {
             Ok(url) => {
                 let url = if url.ends_with('/') { url } else { url + "/" };
-                Self { url, process: None }
+                Self { url, certs: None, process: None }
             }
             Err(_) => Self::start(binary),
         }
@@ -91,7 +94,14 @@ impl Server {
         let (stderr, _) = collect(child.stderr.take().expect("piped"));
         let stdout = Arc::new(Mutex::new((String::new(), true)));
         let process = Process { child, stdout, stderr };
-        Self { url: String::new(), process: Some(process) }
+        let mut vars = command.get_envs();
+        let certs =
+            vars.find(|(name, _)| *name == "CERTS_DIR").and_then(|(_, value)| value);
+        Self {
+            url: String::new(),
+            certs: certs.map(PathBuf::from),
+            process: Some(process),
+        }
     }
 
     /// Runs a lesson's binary to its end, for what cannot start: its status and its stderr.
@@ -140,10 +150,27 @@ impl Server {
         self.process().child.id()
     }
 
-    /// A new connection.
+    /// A new connection; with TLS, where the URL says so, and HTTP/1.1 over it.
     #[track_caller]
     pub fn connect(&self) -> Client {
-        Client::connect(self.authority())
+        if !self.url.starts_with("https:") {
+            return Client::connect(self.authority());
+        }
+        #[cfg(feature = "tls")]
+        return self.connect_tls(&["http/1.1"]);
+        #[cfg(not(feature = "tls"))]
+        panic!("{}: testkit was built without its feature tls", self.url);
+    }
+
+    /// A new TLS connection that offers these protocols. It believes the authority of the
+    /// server's own folder of certificates; of a server at `TEST_URL` it believes anything.
+    #[cfg(feature = "tls")]
+    #[track_caller]
+    pub fn connect_tls(&self, protocols: &[&str]) -> Client {
+        let authority = self.certs.as_ref().map(|certs| certs.join("ca.pem"));
+        let trust =
+            authority.as_deref().map_or(crate::Trust::Anybody, crate::Trust::Authority);
+        Client::connect_tls(self.authority(), trust, protocols)
     }
 
     /// GET over a connection of its own.
@@ -262,7 +289,10 @@ fn command(binary: &str, vars: &[(&str, &str)]) -> Command {
     for name in READ_BY_LESSONS {
         command.env_remove(name);
     }
-    command.env("PORT", "0").env("H1_PORT", "0").envs(vars.iter().copied());
+    command.env("PORT", "0").env("H1_PORT", "0");
+    // The learner's own certificates are none of a test's business.
+    let certs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-certs");
+    command.env("CERTS_DIR", certs).envs(vars.iter().copied());
     command
 }
 

@@ -1,0 +1,25 @@
+//! Lesson 7: HTTP over TLS, with a certificate, its key and its chain.
+
+use common::error::CannotStart;
+use common::tls::{self, Certificate, HTTP1};
+use common::{Error, Reply, Request, listen, reply};
+
+#[tokio::main]
+async fn main() -> Result<(), CannotStart> {
+    let listener = listen(443).await?;
+    tls::serve(certificate, [(listener, HTTP1)], |request, _| handle(request)).await
+}
+
+/// Called at the start, and again at every SIGHUP: a renewed certificate needs no restart.
+fn certificate() -> Result<Certificate, CannotStart> {
+    let files = certs::files()?; // CERT, KEY, CA; or those in certs/, made on first need
+    // { cert: fs.readFileSync("…"), key: fs.readFileSync("…"), ca: [fs.readFileSync("…")] }
+    Certificate::read(&files.cert, &files.key, files.ca.as_deref())
+}
+
+async fn handle(request: Request) -> Result<Reply, Error> {
+    match request.method().as_str() {
+        "GET" => Ok(reply::html("<h1>Hello Node!</h1><p>Hello Server!</p>")),
+        _ => reply::not_allowed(request.method(), "GET, HEAD, OPTIONS"),
+    }
+}
