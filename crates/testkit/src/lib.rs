@@ -6,6 +6,7 @@ mod client;
 pub mod every_lesson;
 pub mod readme;
 mod redis;
+pub mod h2;
 mod server;
 mod temp_dir;
 #[cfg(feature = "tls")]

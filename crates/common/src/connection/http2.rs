@@ -96,6 +96,9 @@ where
         () = flow.idle_for(HEAD) => {}
         () = flow.stalled() => return,
     }
+    if seat.is_fresh() && !seat.is_draining() {
+        return; // nobody there to say anything to
+    }
     // GOAWAY: requests that are on their way are still answered, later ones go elsewhere.
     // Unlike in HTTP/1.1 nothing can be lost here, so there is nothing to wait for first.
     connection.as_mut().graceful_shutdown();
