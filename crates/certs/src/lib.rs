@@ -37,6 +37,8 @@ pub struct Files {
     pub key: PathBuf,
     /// What is added to the chain, if there is such a file.
     pub ca: Option<PathBuf>,
+    /// They were made just now.
+    pub are_new: bool,
     #[expect(dead_code, reason = "it holds the lock as long as it lives")]
     ledger: Option<Ledger>,
 }
@@ -51,7 +53,9 @@ pub fn files() -> Result<Files, CannotStart> {
     let var =
         |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut files = match (var("CERT"), var("KEY")) {
-        (Some(cert), Some(key)) => Files { cert, key, ca: None, ledger: None },
+        (Some(cert), Some(key)) => {
+            Files { cert, key, ca: None, are_new: false, ledger: None }
+        }
         (None, None) => in_folder(&var("CERTS_DIR").unwrap_or_else(|| {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../certs")
         }))?,
@@ -64,6 +68,10 @@ pub fn files() -> Result<Files, CannotStart> {
             )));
         }
     };
+    if let Some(ca) = files.ca.as_ref().filter(|_| files.are_new && program() != "certs")
+    {
+        announce(ca);
+    }
     files.ca = var("CA").or(files.ca);
     Ok(files)
 }
@@ -83,6 +91,7 @@ pub fn in_folder(folder: &Path) -> Result<Files, CannotStart> {
             program()
         ))
     };
+    let mut are_new = false;
     let ledger = match Ledger::open(folder) {
         Ok(mut ledger) => {
             let entry = ledger.read().map_err(cannot)?;
@@ -93,7 +102,7 @@ pub fn in_folder(folder: &Path) -> Result<Files, CannotStart> {
                 ledger.write(Ledger::MAKING).map_err(cannot)?;
                 make(folder, now - CLOCKS_DIFFER, now + LIFETIME).map_err(cannot)?;
                 ledger.write(&fingerprint(&cert).map_err(cannot)?).map_err(cannot)?;
-                announce(&ca);
+                are_new = true;
             }
             Some(ledger)
         }
@@ -111,7 +120,7 @@ pub fn in_folder(folder: &Path) -> Result<Files, CannotStart> {
         )));
     }
     let ca = ca.exists().then_some(ca);
-    Ok(Files { cert, key, ca, ledger })
+    Ok(Files { cert, key, ca, are_new, ledger })
 }
 
 /// Who was here first, and how far they came: a file that is locked while somebody looks for

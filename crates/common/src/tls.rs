@@ -224,10 +224,15 @@ async fn handshake(
 impl Door {
     /// A failed handshake is the client's affair, but for one reason that every learner meets.
     fn explain(&self, error: &io::Error) {
-        use AlertDescription::{BadCertificate, CertificateUnknown, UnknownCA};
+        use AlertDescription::{
+            BadCertificate, CertificateExpired, CertificateUnknown, DecryptError,
+            UnknownCA,
+        };
         let cause = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
         let Some(rustls::Error::AlertReceived(
-            alert @ (BadCertificate | CertificateUnknown | UnknownCA),
+            // The last one: it believes an older authority of the same name.
+            alert @ (UnknownCA | CertificateUnknown | BadCertificate | CertificateExpired
+            | DecryptError),
         )) = cause
         else {
             return;

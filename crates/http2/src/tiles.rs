@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use common::{Error, Files, Reply, Request, reply};
+use common::{Error, Files, Reply, Request, query, reply};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
 
@@ -71,7 +71,7 @@ impl Tiles {
         let number = number.and_then(number_below_tiles).ok_or_else(Error::not_found)?;
         let delay = delay(request)?;
         if let Some(name) = page_name(request)? {
-            self.add(name, connection);
+            self.add(&name, connection);
         }
         tokio::time::sleep(Duration::from_millis(delay)).await;
         let mut reply = reply::reply(StatusCode::OK, SVG, picture(number));
@@ -124,7 +124,7 @@ fn number_below_tiles(text: &str) -> Option<u32> {
 }
 
 fn delay(request: &Request) -> Result<u64, Error> {
-    let Some(text) = query(request, "delay") else { return Ok(0) };
+    let Some(text) = query::first(request.uri(), "delay")? else { return Ok(0) };
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let delay = text.parse().ok().filter(|delay| digits && *delay <= MAX_DELAY);
     delay.ok_or_else(|| {
@@ -134,8 +134,8 @@ fn delay(request: &Request) -> Result<u64, Error> {
     })
 }
 
-fn page_name(request: &Request) -> Result<Option<&str>, Error> {
-    let Some(name) = query(request, "page") else { return Ok(None) };
+fn page_name(request: &Request) -> Result<Option<String>, Error> {
+    let Some(name) = query::first(request.uri(), "page")? else { return Ok(None) };
     let good = (1..=40).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if good {
@@ -143,15 +143,6 @@ fn page_name(request: &Request) -> Result<Option<&str>, Error> {
     } else {
         Err(Error::bad_request("page는 영문자와 숫자 40자까지입니다. 예: page=a1b2"))
     }
-}
-
-/// The first value with this name. All values here are plain letters and digits: one that is
-/// percent-encoded is not among them.
-fn query<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
-    let pairs = request.uri().query()?.split('&');
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .find_map(|(key, value)| (key == name).then_some(value))
 }
 
 /// A square in its own colour: all together they are a rainbow, row by row.

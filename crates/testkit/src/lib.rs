@@ -4,9 +4,9 @@
 mod answer;
 mod client;
 pub mod every_lesson;
+pub mod h2;
 pub mod readme;
 mod redis;
-pub mod h2;
 mod server;
 mod temp_dir;
 #[cfg(feature = "tls")]

@@ -44,7 +44,20 @@ impl Client {
         trust: Trust<'_>,
         protocols: &[&str],
     ) -> std::io::Result<Self> {
-        let tcp = Self::tcp(authority);
+        Self::tls_over(Self::tcp(authority), authority, trust, protocols)
+    }
+
+    /// As [`Client::try_tls`], over a connection that is open already.
+    ///
+    /// # Errors
+    /// The handshake fails.
+    #[track_caller]
+    pub fn tls_over(
+        tcp: TcpStream,
+        authority: &str,
+        trust: Trust<'_>,
+        protocols: &[&str],
+    ) -> std::io::Result<Self> {
         let stream = handshake(tcp.try_clone()?, authority, trust, protocols)?;
         Ok(Self::over(Box::new(stream), tcp, authority, "https"))
     }
