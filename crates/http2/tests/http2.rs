@@ -13,6 +13,11 @@ const PAGE: &str = "<h1>Hello Node!</h1><p>Hello Server!</p>";
 
 testkit::every_lesson!(super::BIN);
 
+#[test]
+fn the_readmes_are_true() {
+    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
+}
+
 /// A curl that gives up after a while, speaks HTTP/2 and believes the server.
 fn curl(server: &Server, options: &[&str]) -> Command {
     let mut command = Command::new("curl");

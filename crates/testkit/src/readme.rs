@@ -388,7 +388,10 @@ impl Step {
             return Err(self.wrong("only cargo run, test, build and install are checked"));
         }
         let Some(package) = self.after("-p") else { return Ok(()) };
-        let folder = root.join("crates").join(package);
+        let folder = match root.join("crates").join(package) {
+            folder if folder.exists() => folder,
+            _ => root.join(package), // examples
+        };
         if !folder.join("Cargo.toml").exists() {
             return Err(self.wrong(format_args!("there is no package {package:?}")));
         }
