@@ -2,7 +2,8 @@
 //!
 //! Lesson 1 (`hello`) writes the accept loop by hand; from lesson 2 on it is [`serve()`], the
 //! same loop with what a real server needs. Read in this order: `listen` (where connections
-//! come from), `serve` (the loop), `connection` (what is done with one), `io` (its clocks).
+//! come from), `serve` (the loop), `connection` (what is done with one), `io` (its clocks); for
+//! https and http2 then `tls` and `connection/http2`.
 
 pub mod body;
 pub mod connection;
