@@ -119,6 +119,8 @@ impl Open {
         let mut frames = Vec::new();
         while let Some(frame) = self.next().await {
             frames.push(frame);
+            // A client that answers pings could be kept for ever.
+            assert!(start.elapsed() < Duration::from_secs(300), "no end: {frames:?}");
         }
         (frames, start.elapsed().as_secs())
     }
