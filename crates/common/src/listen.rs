@@ -69,17 +69,7 @@ impl Listener {
     /// # Errors
     /// Whatever `accept(2)` says: a client that left again, or no file descriptor to spare.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _) = match &self.sockets[..] {
-            [one] => one.accept().await?,
-            [one, two, ..] => tokio::select! {
-                accepted = one.accept() => accepted?,
-                accepted = two.accept() => accepted?,
-            },
-            [] => return std::future::pending().await,
-        };
-        // Without this a small write waits up to 40 ms for the ACK of the one before (Nagle).
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        accept_any(&self.sockets).await
     }
 
     /// The port that was taken: the real one, also after `PORT=0`.
@@ -106,6 +96,24 @@ impl Listener {
     pub fn first_line(&self, scheme: &str) -> String {
         format!("{}번 포트에서 서버 대기 중입니다 {}", self.port, self.url(scheme))
     }
+}
+
+/// Waits for the next connection on any of these sockets. Dropping the future loses none.
+///
+/// # Errors
+/// See [`Listener::accept`].
+pub async fn accept_any(sockets: &[TcpListener]) -> io::Result<TcpStream> {
+    let (stream, _) = match sockets {
+        [one] => one.accept().await?,
+        [one, two, ..] => tokio::select! {
+            accepted = one.accept() => accepted?,
+            accepted = two.accept() => accepted?,
+        },
+        [] => return std::future::pending().await,
+    };
+    // Without this a small write waits up to 40 ms for the ACK of the one before (Nagle).
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Reads a port from an environment variable; `None` when it is not set, or empty.
