@@ -18,6 +18,7 @@ use common::CannotStart;
 use common::listen::{Listener, listen};
 use common::log::{say, warn};
 use common::serve::{self, DRAIN};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal as Name, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -47,9 +48,13 @@ const COME_UP: Duration = Duration::from_secs(10);
 const LAST_RESORT: Duration = DRAIN.saturating_add(Duration::from_secs(1));
 
 /// A worker that has this many connections lying before it, or one for this long, is busy or
-/// stopped: it is passed over until it takes one.
+/// stopped: it is passed over until it takes one. (Where files are few, fewer connections: see
+/// [`max_held`].)
 const MAX_HELD: usize = 64;
 const STUCK: Duration = Duration::from_secs(1);
+
+/// Who sends SIGTERM to a worker may mean us all, and be with us in a moment.
+const ALL_OF_US: Duration = Duration::from_millis(50);
 
 /// Runs a cluster on `port` until SIGINT, SIGTERM, or the end of its last worker. SIGHUP
 /// replaces the workers one by one.
@@ -136,6 +141,8 @@ struct Team {
     next: usize,
     /// All that live: those in slots, those that are coming up, those that are leaving.
     workers: Vec<Arc<Worker>>,
+    /// How many connections a worker may have lying before it.
+    max_held: usize,
     /// Sockets to share among the workers; none where the master accepts.
     shared: Vec<Arc<OwnedFd>>,
     /// What is at the door is to be handed over now, or never.
@@ -320,7 +327,7 @@ impl Master {
         }
     }
 
-    fn heard(self: &Arc<Self>, worker: &Worker, line: &str) {
+    fn heard(self: &Arc<Self>, worker: &Arc<Worker>, line: &str) {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("ready", _) => {
                 say(format_args!("{}번 워커 실행", worker.pid));
@@ -334,6 +341,16 @@ impl Master {
                 }
             }
             ("leaving", _) => worker.close(),
+            ("terminated", _) => {
+                let (master, worker) = (self.clone(), worker.clone());
+                tokio::spawn(async move {
+                    sleep(ALL_OF_US).await;
+                    // Where we all are to end it is still of use, for what is at the door.
+                    if !master.team().stopping {
+                        worker.close();
+                    }
+                });
+            }
             ("requests", count) => *worker.requests() = count.parse().unwrap_or_default(),
             ("status", _) => {
                 worker.outbox.send(format!("status {}", self.team().status()))
@@ -422,9 +439,16 @@ async fn hand_over(master: Arc<Master>, stream: TcpStream) {
 
 impl Team {
     fn new(slots: usize, shared: Vec<Arc<OwnedFd>>) -> Self {
-        let slots = (0..slots).map(|_| Slot::default()).collect();
-        let workers = Vec::new();
-        Self { slots, next: 0, workers, shared, stopping: false, closed: false }
+        let slots: Vec<_> = (0..slots).map(|_| Slot::default()).collect();
+        Self {
+            max_held: max_held(slots.len()),
+            slots,
+            next: 0,
+            workers: Vec::new(),
+            shared,
+            stopping: false,
+            closed: false,
+        }
     }
 
     /// Every slot has had its first try, and somebody accepts connections.
@@ -439,7 +463,7 @@ impl Team {
 
     /// The slot of the next worker in turn that can take a connection.
     fn next(&self) -> Option<usize> {
-        let can_take = self.next_that(Worker::can_take);
+        let can_take = self.next_that(|worker| worker.can_take(self.max_held));
         can_take.or_else(|| self.next_that(Worker::is_ready).filter(|_| self.stopping))
     }
 
@@ -514,10 +538,10 @@ impl Worker {
         *self.state.borrow() == State::Ready
     }
 
-    fn can_take(&self) -> bool {
+    fn can_take(&self, max_held: usize) -> bool {
         let held = self.held();
         self.is_ready()
-            && held.len() < MAX_HELD
+            && held.len() < max_held
             && held.front().is_none_or(|(since, _)| since.elapsed() < STUCK)
     }
 
@@ -607,6 +631,13 @@ impl Signals {
 enum Told {
     Stop,
     Hangup,
+}
+
+/// What a stopped worker may cost the master: all workers together half of its open files.
+fn max_held(workers: usize) -> usize {
+    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    (files / 2 / workers).clamp(1, MAX_HELD)
 }
 
 fn into_fds(listener: Listener) -> io::Result<Vec<Arc<OwnedFd>>> {

@@ -272,7 +272,7 @@ impl Signals {
 /// `kill` of a worker alone: it leaves as politely as it would with all the others.
 async fn obey(to_master: Arc<ToMaster>, mut signals: Signals) {
     while signals.terminate.recv().await.is_some() {
-        to_master.leave(ExitCode::SUCCESS);
+        to_master.outbox.send("terminated");
     }
 }
 

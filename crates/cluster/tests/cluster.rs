@@ -14,6 +14,7 @@ use testkit::{Answer, Client, RedisServer, Server, TempDir, wait_until};
 const BIN: &str = env!("CARGO_BIN_EXE_cluster");
 const PAGE: &str = "<h1>Hello Node!</h1><p>Hello Cluster!</p>";
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const LAST_GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 testkit::every_lesson!(super::BIN);
 
@@ -73,7 +74,7 @@ mod parity {
     fn who(server: &Server) -> Option<u32> {
         let mut tcp = TcpStream::connect(server.authority()).ok()?;
         tcp.set_read_timeout(Some(Duration::from_millis(500))).expect("time limit");
-        tcp.write_all(LAST_GET).ok()?;
+        tcp.write_all(LAST_FAVICON).ok()?;
         let mut answer = String::new();
         tcp.read_to_string(&mut answer).ok()?;
         let answer = answer.to_ascii_lowercase();
@@ -81,7 +82,7 @@ mod parity {
         pid?.parse().ok()
     }
 
-    const LAST_GET: &[u8] =
+    const LAST_FAVICON: &[u8] =
         b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
     #[test]
@@ -358,6 +359,52 @@ mod hardened {
             client.read_answer().expect(200);
         }
         wait_until("its turn again", || ask(&server) == Ok(stopped));
+    }
+
+    #[test]
+    fn a_stopped_worker_does_not_cost_the_master_all_its_files() {
+        let lesson = Server::command(BIN, &[("WORKERS", "2"), ("CRASH_AFTER_MS", "off")]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n 64; exec '{BIN}'")]);
+        for (name, value) in lesson.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let server = Server::start_command(command);
+        let stopped = came_up(&server)[0];
+        kill("STOP", stopped);
+        // Half of these would be too many for the master to keep.
+        let _waiting: Vec<Client> = (0..100)
+            .map(|_| {
+                let mut client = server.connect();
+                client.send(LAST_GET);
+                client
+            })
+            .collect();
+        for _ in 0..20 {
+            assert_ne!(ask(&server).expect("an answer"), stopped);
+        }
+    }
+
+    /// As a supervisor of services does it: SIGTERM to every process at once.
+    #[test]
+    fn sigterm_to_all_at_once_starts_nobody_anew() {
+        use std::os::unix::process::CommandExt;
+        let vars = [("WORKERS", "4"), ("CRASH_AFTER_MS", "off")];
+        let mut command = Server::command(BIN, &vars);
+        command.process_group(0);
+        let mut server = Server::start_command(command);
+        let mut half = server.connect();
+        half.send(&GET[..20]);
+        server.get("/").expect(200);
+        kill("TERM", format!("-{}", server.pid()));
+        half.send(&GET[20..]);
+        half.read_answer().expect(200);
+        assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+        assert_eq!(came_up(&server).len(), 4);
+        assert_eq!(server.stdout().matches("code 0 signal null").count(), 4);
     }
 
     #[test]
