@@ -269,7 +269,7 @@ impl Signals {
     }
 }
 
-/// `kill` of a worker alone: it leaves as politely as it would with all the others.
+/// SIGTERM to a worker: the master decides whether it leaves alone, or all do.
 async fn obey(to_master: Arc<ToMaster>, mut signals: Signals) {
     while signals.terminate.recv().await.is_some() {
         to_master.outbox.send("terminated");
