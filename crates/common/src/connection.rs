@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::io::Io;
 use crate::log::warn;
@@ -39,7 +39,8 @@ pub const HEAD: Duration = Duration::from_secs(10);
 /// The largest head of a request, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// While draining: how long a client that has sent nothing yet may take for its first byte.
+/// How long a client that has sent nothing yet may take for its first byte, while the server
+/// is draining or has no room.
 pub const FIRST_BYTE: Duration = Duration::from_secs(1);
 
 /// While draining: the same between two requests. It only bridges what is on its way already.
@@ -256,6 +257,9 @@ where
 pub struct Seat {
     /// Counts connections from 1.
     pub id: u64,
+    opened: Instant,
+    /// When the last byte came, in ms since `opened`.
+    heard_at: AtomicU64,
     heard: AtomicBool,
     asking: AtomicBool,
     in_flight: AtomicU32,
@@ -272,6 +276,8 @@ impl Seat {
     pub fn new(id: u64) -> Self {
         Self {
             id,
+            opened: Instant::now(),
+            heard_at: AtomicU64::new(0),
             heard: AtomicBool::new(false),
             asking: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
@@ -283,6 +289,12 @@ impl Seat {
     /// No byte has come yet.
     pub fn is_fresh(&self) -> bool {
         !self.heard.load(Relaxed)
+    }
+
+    /// How long nothing has come.
+    pub fn quiet(&self) -> Duration {
+        let heard_at = Duration::from_millis(self.heard_at.load(Relaxed));
+        self.opened.elapsed().saturating_sub(heard_at)
     }
 
     /// Bytes have come since the last answer began.
@@ -318,6 +330,7 @@ impl Seat {
     }
 
     pub(crate) fn asking(&self) {
+        self.heard_at.store(self.opened.elapsed().as_millis() as u64, Relaxed);
         self.heard.store(true, Relaxed);
         self.asking.store(true, Relaxed);
     }

@@ -1,6 +1,7 @@
 //! The accept loop of lesson 1, with what a real server needs round it: room for new
 //! connections, rest after a failed accept, and a stop that cuts nobody off.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::connection::{self, Answer, Seat};
+use crate::connection::{self, Answer, FIRST_BYTE, Seat};
 use crate::error::CannotStart;
 use crate::listen::{Listener, listen};
 use crate::log::{say, warn};
@@ -92,7 +93,7 @@ where
             () = &mut stop => break,
             Some(left) = room.tasks.join_next_with_id() => room.left(left),
             () = sleep_until(rest_until), if resting => {}
-            () = sleep(REST), if room.is_full() => room.ask_to_leave(1),
+            () = sleep(REST), if room.is_full() => room.ask_to_leave(),
             accepted = source.accept(), if !resting && !room.is_full() => match accepted {
                 Ok(stream) => {
                     failing = false;
@@ -157,7 +158,7 @@ impl Room {
         let task = self.tasks.spawn(connect(seat.clone()));
         self.seats.insert(task.id(), seat);
         if self.is_full() {
-            self.ask_to_leave(1);
+            self.ask_to_leave();
         }
     }
 
@@ -172,17 +173,18 @@ impl Room {
     /// handlers need some too, or every answer from now on is an error.
     fn shrink(&mut self) {
         self.limit = self.seats.len().saturating_sub(SPARE).max(SPARE);
-        self.ask_to_leave(SPARE);
+        self.ask_to_leave();
     }
 
-    /// A new client is worth more than one that only waits: where there is no room, the
-    /// oldest connections without a request go. Without this, some hundred idle clients
-    /// would keep everybody out until their clocks run down.
-    fn ask_to_leave(&mut self, count: usize) {
-        let mut waiting: Vec<_> =
-            self.seats.values().filter(|s| s.is_waiting()).collect();
-        waiting.sort_unstable_by_key(|seat| (seat.is_asking(), seat.id));
-        waiting.iter().take(count).for_each(|seat| seat.make_room());
+    /// A new client is worth more than one that only waits: where there is no room, those
+    /// without a request that have been quiet for longest go. Without this, some hundred idle
+    /// clients would keep everybody out until their clocks run down.
+    fn ask_to_leave(&self) {
+        let quiet = |seat: &&Arc<Seat>| seat.is_waiting() && seat.quiet() >= FIRST_BYTE;
+        let mut seats: Vec<_> = self.seats.values().filter(quiet).collect();
+        seats.sort_by_cached_key(|seat| Reverse(seat.quiet()));
+        let too_many = (self.seats.len() + 1).saturating_sub(self.limit);
+        seats.iter().take(too_many).for_each(|seat| seat.make_room());
     }
 
     /// Lets everyone finish, for [`DRAIN`] at most.
@@ -194,5 +196,60 @@ impl Room {
         if timeout(DRAIN, all_left).await.is_err() {
             warn(format_args!("{}초 안에 끝나지 않은 연결을 끊습니다.", DRAIN.as_secs()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection that leaves when it is told to, as one without a request does.
+    fn enter(room: &mut Room) -> u64 {
+        room.enter(|seat| async move { seat.told().await });
+        room.entered
+    }
+
+    async fn who_left(room: &mut Room) -> Vec<u64> {
+        let before: Vec<u64> = room.seats.values().map(|seat| seat.id).collect();
+        while let Ok(Some(left)) =
+            timeout(Duration::from_millis(1), room.tasks.join_next_with_id()).await
+        {
+            room.left(left);
+        }
+        let stays = |id: &u64| room.seats.values().any(|seat| seat.id == *id);
+        before.into_iter().filter(|id| !stays(id)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_quietest_makes_room_and_who_has_just_come_does_not() {
+        let mut room = Room::new();
+        room.limit = 3;
+        let first = enter(&mut room);
+        let second = enter(&mut room);
+        sleep(Duration::from_secs(1)).await;
+        room.seats.values().find(|seat| seat.id == first).unwrap().asking();
+        enter(&mut room);
+        assert!(room.is_full());
+        assert_eq!(who_left(&mut room).await, [second]);
+        enter(&mut room);
+        assert!(
+            who_left(&mut room).await.is_empty(),
+            "all others have just been heard of"
+        );
+        sleep(Duration::from_secs(1)).await;
+        room.ask_to_leave();
+        assert_eq!(who_left(&mut room).await, [first]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_few_files_some_are_kept_for_the_handlers() {
+        let mut room = Room::new();
+        for _ in 0..50 {
+            enter(&mut room);
+        }
+        sleep(Duration::from_secs(1)).await;
+        room.shrink();
+        assert_eq!(who_left(&mut room).await.len(), SPARE + 1);
+        assert!(!room.is_full());
     }
 }
