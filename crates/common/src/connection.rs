@@ -262,6 +262,7 @@ pub struct Seat {
     heard_at: AtomicU64,
     heard: AtomicBool,
     asking: AtomicBool,
+    blocked: AtomicBool,
     in_flight: AtomicU32,
     order: AtomicU8,
     told: Notify,
@@ -280,6 +281,7 @@ impl Seat {
             heard_at: AtomicU64::new(0),
             heard: AtomicBool::new(false),
             asking: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             order: AtomicU8::new(0),
             told: Notify::new(),
@@ -304,7 +306,8 @@ impl Seat {
 
     /// There is no request whose answer is not yet with the system.
     pub fn is_waiting(&self) -> bool {
-        self.in_flight.load(Relaxed) == 0
+        // hyper lets go of a body when it has taken all of it, not when the client has.
+        self.in_flight.load(Relaxed) == 0 && !self.blocked.load(Relaxed)
     }
 
     /// The server is stopping: this connection's next answer is its last.
@@ -337,6 +340,16 @@ impl Seat {
 
     pub(crate) fn answering(&self) {
         self.asking.store(false, Relaxed);
+        self.caught_up();
+    }
+
+    /// The client is behind: a part of an answer waits for it to read.
+    pub(crate) fn blocked(&self) {
+        self.blocked.store(true, Relaxed);
+    }
+
+    pub(crate) fn caught_up(&self) {
+        self.blocked.store(false, Relaxed);
     }
 }
 

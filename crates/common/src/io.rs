@@ -51,6 +51,7 @@ impl<S> Io<S> {
     }
 
     fn wait_for_reader<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.seat.blocked();
         let clock = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
         ready!(clock.as_mut().poll(cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
@@ -116,7 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Pending => self.wait_for_reader(cx),
-            ready => ready,
+            ready => {
+                self.stalled = None;
+                self.seat.caught_up();
+                ready
+            }
         }
     }
 

@@ -242,11 +242,16 @@ async fn making_room_closes_who_waits_and_nobody_else() {
     let mut idle = open();
     idle.get("/").await;
     idle.read_until("ok").await;
+    let mut large = open();
+    large.get("/large").await;
     sleep(Duration::from_millis(1)).await;
     running.seat.make_room();
     idle.seat.make_room();
+    large.seat.make_room();
     assert_eq!(idle.read_to_end().await, (String::new(), 0));
     running.read_until("slow").await;
     running.get("/").await;
     running.read_until("ok").await;
+    let mut taken = vec![0; LARGE];
+    large.client.read_exact(&mut taken).await.expect("all of the answer");
 }
