@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common::CannotStart;
 use common::listen::{Listener, listen};
-use common::log::{say, warn};
+use common::log::{self, say, warn};
 use common::serve::{self, DRAIN};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{Signal as Name, kill};
@@ -62,6 +62,7 @@ const ALL_OF_US: Duration = Duration::from_millis(50);
 /// # Errors
 /// It cannot start: see [`listen`].
 pub async fn run(port: u16, settings: &Settings) -> Result<ExitCode, CannotStart> {
+    log::in_background();
     let signals = Signals::new()?;
     let listener = listen(port).await?;
     let first_line = listener.first_line("http");
@@ -120,6 +121,7 @@ pub async fn run(port: u16, settings: &Settings) -> Result<ExitCode, CannotStart
         master.team().kill_all();
         all_gone().await;
     }
+    log::flush();
     Ok(code)
 }
 
@@ -415,6 +417,7 @@ impl Master {
                         if again && told == Told::Stop {
                             warn("두 번째 신호를 받아 바로 끝냅니다.");
                             self.team().kill_all();
+                            log::flush();
                             std::process::exit(1);
                         }
                         self.team().stopping = true;

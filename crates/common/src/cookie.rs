@@ -87,7 +87,8 @@ pub fn set(
     value: &str,
     lifetime: Duration,
 ) -> Result<(), Error> {
-    let lifetime = time::Duration::seconds(lifetime.as_secs() as i64);
+    let lifetime =
+        time::Duration::seconds(lifetime.as_secs().try_into().unwrap_or(i64::MAX));
     let cookie = Cookie::build((name, encode(value)))
         // Two ways to say one thing: `Max-Age` wins, and the oldest clients know `Expires` only.
         .expires(OffsetDateTime::now_utc().saturating_add(lifetime))

@@ -112,7 +112,8 @@ pub async fn accept_any(sockets: &[TcpListener]) -> io::Result<TcpStream> {
         [] => return std::future::pending().await,
     };
     // Without this a small write waits up to 40 ms for the ACK of the one before (Nagle).
-    stream.set_nodelay(true)?;
+    // Where that fails the client is gone already, which its task will see.
+    let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
@@ -216,7 +217,11 @@ async fn bind_once(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListene
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    const EAFNOSUPPORT: i32 = if cfg!(windows) { 10047 } else { 97 };
+    const EAFNOSUPPORT: i32 = match () {
+        () if cfg!(windows) => 10047,
+        () if cfg!(target_os = "linux") => 97,
+        () => 47,
+    };
     error.kind() == ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(EAFNOSUPPORT)
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::connection::{self, Answer, FIRST_BYTE, Seat};
 use crate::error::CannotStart;
 use crate::listen::{Listener, listen};
-use crate::log::{say, warn};
+use crate::log::{self, say, warn};
 use crate::signal::stop_signal;
 use crate::{Error, Request};
 
@@ -83,6 +83,7 @@ where
     C: Fn(TcpStream, Arc<Seat>) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
+    log::in_background();
     let mut stop = pin!(stop);
     let mut room = Room::new();
     let mut failing = false;
@@ -123,6 +124,7 @@ where
     .await;
     drop(source);
     room.drain().await;
+    log::flush();
 }
 
 /// EMFILE or ENFILE, which have no `ErrorKind` of their own; on Windows WSAEMFILE.

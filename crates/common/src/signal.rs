@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 
-use crate::log::warn;
+use crate::log::{self, warn};
 
 /// A future that is done at the first SIGINT (Ctrl+C) or SIGTERM; a second signal ends the
 /// process at once. The signals are caught from this call on, not from the first poll.
@@ -17,6 +17,7 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()> + Send> {
         tokio::spawn(async move {
             signals.next().await;
             warn("두 번째 신호를 받아 바로 끝냅니다.");
+            log::flush();
             std::process::exit(1);
         });
     })

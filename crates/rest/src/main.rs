@@ -37,7 +37,7 @@ async fn handle(request: Request, state: Arc<State>) -> Result<Reply, Error> {
         ("POST", "/user") => add_user(request, users).await,
         (_, "/user") => not_allowed(request.method(), "POST, OPTIONS"),
         (method, _) => match path.strip_prefix("/user/") {
-            Some(id) => one_user(id.parse().ok(), request, users).await,
+            Some(id) => one_user(number(id), request, users).await,
             // /restFront.css, /restFront.js: whatever lies in html/rest/.
             None => match (method, files.asset(&request).await?) {
                 ("GET", file) => Ok(file),
@@ -77,6 +77,11 @@ async fn one_user(
         "DELETE" => Ok(reply::json(users.remove(id)?)),
         _ => not_allowed(request.method(), "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
     }
+}
+
+/// An id as we show it: `+1` and `01` are numbers to Rust, but no other names of user 1.
+fn number(id: &str) -> Option<u64> {
+    id.parse().ok().filter(|number: &u64| number.to_string() == id)
 }
 
 /// `const { name } = JSON.parse(body)`, with a look at what came.

@@ -94,7 +94,9 @@ impl Users {
 impl List {
     fn json(&mut self) -> Bytes {
         let Self { names, json, .. } = self;
-        json.get_or_insert_with(|| json!(names).to_string().into()).clone()
+        // A map from numbers to strings always is some JSON.
+        let bytes = || serde_json::to_vec(names).unwrap_or_default().into();
+        json.get_or_insert_with(bytes).clone()
     }
 }
 

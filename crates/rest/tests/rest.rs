@@ -167,6 +167,16 @@ mod hardened {
     }
 
     #[test]
+    fn an_id_has_one_name() {
+        let server = Server::start(BIN);
+        let path = add(&server, "Annie");
+        let id = path.trim_start_matches("/user/");
+        for other in [format!("+{id}"), format!("0{id}"), format!("{id}.0")] {
+            server.get(&format!("/user/{other}")).expect(404);
+        }
+    }
+
+    #[test]
     fn users_keep_the_order_in_which_they_came_and_no_id_comes_twice() {
         let server = Server::start(BIN);
         std::thread::scope(|scope| {

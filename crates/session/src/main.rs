@@ -49,8 +49,8 @@ async fn login(
              예: /login?name=Annie"
         )));
     }
-    store.remove(old).await?;
     let id = store.add(name).await?;
+    store.remove(old).await?;
     // res.writeHead(302, { Location: "/", "Set-Cookie": `session=${id}; …` });
     let mut reply = reply::redirect("/");
     cookie::set(&mut reply, "session", &id.to_string(), store.ttl())?;

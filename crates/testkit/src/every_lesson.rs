@@ -1,6 +1,7 @@
 //! The rows of the contract that hold for every lesson. `testkit::every_lesson!(BIN)` in a
 //! lesson's tests runs them all against its own binary; `bare_lesson!` those that hello keeps.
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -18,6 +19,7 @@ macro_rules! every_lesson {
                 says_the_host_it_was_given,
                 cannot_start,
                 a_closed_standard_output_costs_no_answer,
+                a_standard_output_that_nobody_reads_costs_no_answer,
                 head_is_get_without_the_body,
                 running_out_of_files_is_not_the_end,
                 slow_heads_and_idle_clients_are_closed,
@@ -159,6 +161,30 @@ pub fn a_closed_standard_output_costs_no_answer(binary: &str) {
         }
         assert!(server.is_running());
     }
+}
+
+/// A pager that nobody scrolls takes 64 KiB and then no more; the server goes on.
+pub fn a_standard_output_that_nobody_reads_costs_no_answer(binary: &str) {
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = Server::command(binary, &[]);
+    let mut server = Server::quiet(&mut command, writer);
+    drop(command); // it holds the writer's end
+    let mut printed = Vec::new();
+    while !printed.ends_with(b"/\n") {
+        let mut byte = [0];
+        assert_eq!(reader.read(&mut byte).expect("the pipe"), 1, "no first line");
+        printed.push(byte[0]);
+    }
+    let printed = String::from_utf8(printed).expect("UTF-8");
+    server.url = printed.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+    let long = "x".repeat(4000);
+    let mut client = server.connect();
+    for _ in 0..50 {
+        // cookie prints the one, rest the other.
+        client.request("GET", "/", &[("Cookie", &long)], b"").expect(200);
+        client.request("POST", "/user", &[], long.as_bytes());
+    }
+    client.request("GET", "/", &[], b"").expect(200);
 }
 
 /// HEAD: the same head, with the same `Content-Length`, and no body.
