@@ -14,19 +14,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 async fn main() -> Result<(), CannotStart> {
     let listener = listen(8080).await?; // server.listen(8080, …)
     log::say(listener.first_line("http"));
-    let mut failing = false;
+    let mut warned = false;
     loop {
-        let accepted = listener.accept().await;
-        if let Err(error) = &accepted
-            && !failing
-        {
-            log::warn(format_args!("연결을 받지 못했습니다. 다시 시도합니다: {error}"));
-        }
-        failing = accepted.is_err();
-        let Ok(stream) = accepted else {
-            // Too many open files, say. That passes; a server that ends here does not.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                // Too many open files, say. That passes; a server that ends here does not.
+                if !std::mem::replace(&mut warned, true) {
+                    log::warn(format_args!("연결을 받지 못했습니다: {error}"));
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
         };
         // A task for each connection. Awaited here instead, one idle browser would block all.
         tokio::spawn(async move {
