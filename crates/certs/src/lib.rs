@@ -241,9 +241,7 @@ fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 /// # Errors
 /// The file cannot be read, or has no certificate.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
-    let text = fs::read(path)?;
-    let first = rustls_pemfile::certs(&mut &text[..]).next();
-    let certificate = first.unwrap_or(Err(ErrorKind::InvalidData.into()))?;
+    let certificate = tls::first(path).ok_or(ErrorKind::InvalidData)?;
     let hash = digest(&SHA256, &certificate);
     let hex: Vec<_> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     Ok(hex.join(":"))

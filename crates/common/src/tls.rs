@@ -27,7 +27,7 @@ use crate::serve::{Source, run};
 use crate::signal::stop_signal;
 use crate::{Error, Reply, Request, reply};
 
-pub use certificate::{Certificate, is_expired};
+pub use certificate::{Certificate, first, is_expired};
 
 /// How long a client may take over its handshake, from the first byte to the last.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);

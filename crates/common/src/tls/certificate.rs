@@ -48,11 +48,19 @@ impl Certificate {
     }
 }
 
+/// The certificate that a PEM file begins with; nothing where there is none.
+pub fn first(path: &Path) -> Option<CertificateDer<'static>> {
+    match pem(path).ok()?.into_iter().next()? {
+        Item::X509Certificate(certificate) => Some(certificate),
+        _ => None,
+    }
+}
+
 /// Whether a file begins with a certificate whose time is over.
 pub fn is_expired(path: &Path) -> bool {
-    let Ok(items) = pem(path) else { return false };
-    matches!(items.first(), Some(Item::X509Certificate(certificate))
-        if matches!(validity(certificate), Err(Expired | ExpiredContext { .. })))
+    first(path).is_some_and(|certificate| {
+        matches!(validity(&certificate), Err(Expired | ExpiredContext { .. }))
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CannotStart> {
