@@ -230,6 +230,7 @@ mod tests {
         let second = enter(&mut room);
         sleep(Duration::from_secs(1)).await;
         room.seats.values().find(|seat| seat.id == first).unwrap().asking();
+        sleep(Duration::from_millis(10)).await;
         enter(&mut room);
         assert!(room.is_full());
         assert_eq!(who_left(&mut room).await, [second]);
