@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -75,7 +75,7 @@ pub async fn run(port: u16, settings: &Settings) -> Result<ExitCode, CannotStart
     say(format_args!("마스터 프로세스 아이디: {}", std::process::id()));
 
     let team = Team::new(settings.workers, shared);
-    let (team, changed, door) = (Mutex::new(team), Notify::new(), Default::default());
+    let (team, changed, door) = (Mutex::new(team), Notify::new(), Semaphore::new(1));
     let settings = settings.clone();
     let master = Arc::new(Master { settings, program, team, changed, door });
     let mut tasks = JoinSet::new();
@@ -133,7 +133,7 @@ struct Master {
     /// Rung whenever something in `team` is new.
     changed: Notify,
     /// Connections go through it one by one, in the order in which they came.
-    door: tokio::sync::Mutex<()>,
+    door: Semaphore,
 }
 
 /// The workers.
@@ -372,7 +372,7 @@ impl Master {
 
     /// Hands a connection to the worker whose turn it is; waits where none can take one.
     async fn hand(self: Arc<Self>, connection: Arc<OwnedFd>) {
-        let _in_turn = self.door.lock().await;
+        let _in_turn = self.door.acquire().await;
         self.wait_until(|team| team.hand(&connection)).await;
     }
 
