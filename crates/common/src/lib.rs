@@ -2,8 +2,8 @@
 //!
 //! Lesson 1 (`hello`) writes the accept loop by hand; from lesson 2 on it is [`serve()`], the
 //! same loop with what a real server needs. Read in this order: `listen` (where connections
-//! come from), `serve` (the loop), `connection` (what is done with one), `io` (its clocks); for
-//! https and http2 then `tls` and `connection/http2`.
+//! come from), `serve` (the loop), `room` (who may stay), `connection` (what is done with one),
+//! `io` (its clocks); for https and http2 then `tls` and `connection/http2`.
 
 pub mod body;
 pub mod connection;
@@ -16,6 +16,7 @@ pub mod listen;
 pub mod log;
 pub mod query;
 pub mod reply;
+mod room;
 pub mod serve;
 pub mod signal;
 #[cfg(feature = "tls")]
