@@ -246,8 +246,11 @@ mod hardened {
         let (answered, lost) = load(&server, || thread::sleep(Duration::from_secs(8)));
         assert!(lost.is_empty(), "{} of {answered}: {lost:?}", lost.len());
         assert!(answered > 100 && ended(&server) > 3, "{answered}, {}", ended(&server));
-        let stdout = server.stdout();
-        assert_eq!(stdout.matches("code 1 signal null").count(), ended(&server));
+        wait_until("code 1 of each of them", || {
+            let stdout = server.stdout();
+            let exits = stdout.matches("번 워커가 종료되었습니다.").count();
+            stdout.matches("code 1 signal null").count() == exits
+        });
     }
 
     #[test]
@@ -279,7 +282,9 @@ mod hardened {
             }
         });
         assert!(lost.is_empty(), "{} of {answered}: {lost:?}", lost.len());
-        assert_eq!(server.stdout().matches("code 0 signal null").count(), 10);
+        wait_until("code 0 of each of them", || {
+            server.stdout().matches("code 0 signal null").count() == 10
+        });
     }
 
     #[test]
@@ -297,8 +302,9 @@ mod hardened {
         assert!(lost.len() <= 4 * KILLS, "{} of {answered}: {lost:?}", lost.len());
         assert!(lost.iter().all(String::is_empty), "half an answer: {lost:?}");
         assert!(answered > lost.len(), "{answered} answered, {} lost", lost.len());
-        let stdout = server.stdout();
-        assert_eq!(stdout.matches("code null signal SIGKILL").count(), KILLS);
+        wait_until("the signal of each of them", || {
+            server.stdout().matches("code null signal SIGKILL").count() == KILLS
+        });
         for _ in 0..6 {
             ask(&server).expect("an answer, now as ever");
         }

@@ -403,6 +403,7 @@ mod redis {
         // The very first request, and not the second.
         does_not_know(&server, &session);
         greets(&server, &super::session(&server, "Annie"), "Annie");
+        testkit::wait_until("gone and back", || server.stderr().lines().count() >= 2);
         let said = server.stderr();
         assert_eq!(said.lines().count(), 2, "gone and back, once each: {said}");
     }
