@@ -127,6 +127,25 @@ fn kill(signal: &str, who: impl ToString) {
     assert!(kill.status().expect("kill").success());
 }
 
+/// A worker that does not move. It hears of no end, its master's neither: so it is killed when
+/// the test is over, however that ends.
+struct Stopped(u32);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        kill("STOP", pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let mut kill = Command::new("kill");
+        kill.args(["-KILL", &self.0.to_string()]).stderr(std::process::Stdio::null());
+        let _ = kill.status();
+    }
+}
+
 /// `ps` of one process: nothing where there is none, `Z…` for one that nobody has reaped.
 fn state(pid: u32) -> String {
     let ps = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output();
@@ -314,7 +333,7 @@ mod hardened {
     fn what_a_dead_worker_had_not_taken_goes_to_another() {
         let server = calm(2);
         let stopped = came_up(&server)[0];
-        kill("STOP", stopped);
+        let _stopped = Stopped::new(stopped);
         let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
         clients.iter_mut().for_each(|client| assert!(client.send(GET)));
         // Half of them lie before the one that does not move; the other half is answered.
@@ -352,7 +371,7 @@ mod hardened {
     fn a_stopped_worker_is_passed_over_and_holds_up_nobody_else() {
         let server = calm(2);
         let stopped = came_up(&server)[0];
-        kill("STOP", stopped);
+        let _stopped = Stopped::new(stopped);
         // More than any worker is given unless it takes them.
         let mut clients: Vec<Client> = (0..200).map(|_| server.connect()).collect();
         clients.iter_mut().for_each(|client| assert!(client.send(GET)));
@@ -380,7 +399,7 @@ mod hardened {
         }
         let server = Server::start_command(command);
         let stopped = came_up(&server)[0];
-        kill("STOP", stopped);
+        let _stopped = Stopped::new(stopped);
         // Half of these would be too many for the master to keep.
         let _waiting: Vec<Client> = (0..100)
             .map(|_| {
