@@ -25,16 +25,7 @@ pub struct Listener {
 pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
     no_arguments()?;
     let asked = port_from_env("PORT")?;
-    listen_on(asked.unwrap_or(port), asked.is_none()).await
-}
-
-/// As [`listen`], on a port that is already known. With `may_move`, 8443 stands in for a 443
-/// that the system keeps for its administrator.
-///
-/// # Errors
-/// A bad `HOST`, a port that is taken or forbidden.
-pub async fn listen_on(port: u16, may_move: bool) -> Result<Listener, CannotStart> {
-    open("PORT", port, may_move).await
+    open("PORT", asked.unwrap_or(port), asked.is_none()).await
 }
 
 /// A second listener of the same server, on the port that the environment variable `name`
@@ -46,6 +37,8 @@ pub async fn listen_beside(name: &str, port: u16) -> Result<Listener, CannotStar
     open(name, port_from_env(name)?.unwrap_or(port), false).await
 }
 
+/// Opens `port`, which the variable `name` may have given. With `may_move`, 8443 stands in for
+/// a 443 that the system keeps for its administrator.
 async fn open(name: &str, port: u16, may_move: bool) -> Result<Listener, CannotStart> {
     let host = host_from_env();
     let addresses = resolve(&host).await?;
