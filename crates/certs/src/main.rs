@@ -1,39 +1,34 @@
 //! `just certs`: makes the certificate if it is not there, and says how it becomes trusted.
 
 use common::error::CannotStart;
+use common::ko_en;
+use common::language::is_korean;
 use common::log::say;
-use common::tls::Certificate;
 
 fn main() -> Result<(), CannotStart> {
     let files = certs::files()?;
-    Certificate::read(&files.cert, &files.key, files.ca.as_deref())?;
+    let limits = if files.are_ours {
+        ko_en!(
+            "이름이 localhost, 127.0.0.1, ::1로 제한되어 있고\n   \
+             비밀키는 남아 있지 않아, 다른 사이트의 인증서를 만드는 데 쓸 수 없습니다.",
+            "It is constrained to localhost, 127.0.0.1\n   \
+             and ::1, and its private key is gone: nobody can sign for another site with it."
+        )
+    } else {
+        ko_en!(
+            "이 인증기관은 직접 넣은 것이라,\n   어디에 쓰일 수 있는지는 만든 사람만 압니다.",
+            "It is your own:\n   only whoever made it knows what else it can sign."
+        )
+    };
+    let korean = include_str!("trust.ko.txt");
+    let text = if is_korean() { korean } else { include_str!("trust.en.txt") };
+    let mut text = text.replace("{limits}", &limits);
     let ca = files.ca.as_ref().unwrap_or(&files.cert);
-    let path = certs::shown(ca);
-    let path = path.display();
-    say(format_args!(
-        "\
-인증서    {}
-          SHA-256 {}
-인증기관  {path}
-          SHA-256 {}
-
-1. 터미널에서는 인증기관 파일을 알려 줍니다.
-   curl --cacert {path} https://localhost:8443/
-
-2. 브라우저에서는 경고 화면에서 고급 → localhost(으)로 이동을 누릅니다.
-   그 전에 인증서 보기에서 위의 SHA-256 값과 같은지 확인하세요.
-
-3. 이 컴퓨터가 인증기관을 믿게 합니다. 이름이 localhost, 127.0.0.1, ::1로 제한되어 있고
-   비밀키는 남아 있지 않아, 다른 사이트의 인증서를 만드는 데 쓸 수 없습니다.
-   Linux    sudo cp {path} /usr/local/share/ca-certificates/http-lessons.crt
-            sudo update-ca-certificates
-            Chrome: certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n http-lessons -i {path}
-   macOS    security add-trusted-cert -r trustRoot -k ~/Library/Keychains/login.keychain-db {path}
-   Windows  certutil -user -addstore Root {path}
-   Firefox  설정 → 개인 정보 및 보안 → 인증서 보기 → 인증 기관 → 가져오기",
-        certs::shown(&files.cert).display(),
-        certs::fingerprint(&files.cert)?,
-        certs::fingerprint(ca)?,
-    ));
+    for (name, path) in [("cert", &files.cert), ("path", ca)] {
+        let shown = certs::shown(path).display().to_string();
+        text = text.replace(&format!("{{{name}}}"), &shown);
+        text = text.replace(&format!("{{{name}_print}}"), &certs::fingerprint(path)?);
+    }
+    say(text.trim_end());
     Ok(())
 }

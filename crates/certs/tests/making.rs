@@ -6,19 +6,21 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use certs::{fingerprint, in_folder, make};
-use common::tls::Certificate;
 use testkit::TempDir;
 
 const BIN: &str = env!("CARGO_BIN_EXE_certs");
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads certificate and key as a lesson does, which fails if they are no pair.
+/// Expects all three files: the key is the certificate's, and the authority vouches for it.
 #[track_caller]
 fn expect_pair(folder: &Path) -> String {
     let files = in_folder(folder).expect("files");
     let ca = files.ca.as_deref().expect("ca.pem");
-    Certificate::read(&files.cert, &files.key, Some(ca)).expect("a pair");
     let (ca, cert) = (ca.to_str().expect("path"), files.cert.to_str().expect("path"));
+    let of_key = openssl(&["pkey", "-pubout", "-in", files.key.to_str().expect("path")]);
+    let of_cert = openssl(&["x509", "-noout", "-pubkey", "-in", cert]);
+    assert!(of_key.status.success(), "{of_key:?}");
+    assert_eq!(of_key.stdout, of_cert.stdout, "no pair");
     let verified = openssl(&["verify", "-purpose", "sslserver", "-CAfile", ca, cert]);
     assert!(verified.status.success(), "{verified:?}");
     fingerprint(&files.cert).expect("fingerprint")
@@ -80,8 +82,10 @@ fn only_the_certificates_own_key_is_written_and_only_for_its_owner() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let key = fs::metadata(folder.path().join("key.pem")).unwrap();
-        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+        for name in ["key.pem", ".made"] {
+            let file = fs::metadata(folder.path().join(name)).unwrap();
+            assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+        }
     }
 }
 
@@ -130,45 +134,99 @@ fn a_start_that_is_killed_leaves_nothing_that_is_half() {
     }
 }
 
+/// As if the certificate's time were over.
+fn expire(folder: &Path) {
+    let record = folder.join(".made");
+    let text = fs::read_to_string(&record).expect(".made");
+    let (_, hashes) = text.split_once(' ').expect("an end and hashes");
+    fs::write(&record, format!("1 {hashes}")).expect(".made");
+}
+
 #[test]
-fn files_of_two_generations_are_made_anew() {
-    let (folder, other) = (TempDir::new(), TempDir::new());
-    for name in ["ca.pem", "key.pem", "cert.pem"] {
-        let before = expect_pair(folder.path());
-        expect_pair(other.path());
-        // As if a second maker had been killed after this file.
-        fs::copy(other.path().join(name), folder.path().join(name)).unwrap();
-        fs::write(folder.path().join(".made"), "making").unwrap();
-        assert_ne!(expect_pair(folder.path()), before);
+fn an_expired_certificate_of_ours_is_renewed() {
+    let folder = TempDir::new();
+    let before = expect_pair(folder.path());
+    expire(folder.path());
+    assert_ne!(expect_pair(folder.path()), before);
+}
+
+#[test]
+fn a_renewal_that_was_killed_is_done_again() {
+    let folder = TempDir::new();
+    for names in [&["ca.pem"][..], &["ca.pem", "key.pem"]] {
+        expect_pair(folder.path());
+        let old = names.iter().map(|name| fs::read(folder.path().join(name)).unwrap());
+        let old: Vec<_> = old.collect();
+        expire(folder.path());
+        let renewed = expect_pair(folder.path());
+        // As if it had been killed before these were replaced.
+        for (name, old) in names.iter().zip(old) {
+            fs::write(folder.path().join(name), old).unwrap();
+        }
+        assert_ne!(expect_pair(folder.path()), renewed);
     }
 }
 
+/// Whatever is somebody's own, whichever of the three it is and whatever happened before.
 #[test]
-fn an_expired_certificate_of_ours_is_renewed_and_anybody_elses_is_not_touched() {
-    let folder = TempDir::new();
-    let (from, to) = (SystemTime::now() - 3 * DAY, SystemTime::now() - DAY);
-    make(folder.path(), from, to).unwrap();
-    let cert = folder.path().join("cert.pem");
-    let expired = fingerprint(&cert).unwrap();
-    let files = in_folder(folder.path()).unwrap();
-    assert_eq!(fingerprint(&cert).unwrap(), expired);
-    let read = Certificate::read(&files.cert, &files.key, None);
-    let why = read.err().expect("it is expired").0;
-    assert!(why.contains("1일 전에 끝난") && why.contains("cert.pem"), "{why}");
-    drop(files);
-
-    fs::write(folder.path().join(".made"), &expired).unwrap();
-    assert_ne!(expect_pair(folder.path()), expired);
+fn what_somebody_else_put_there_is_never_written_to() {
+    let own = TempDir::new();
+    make(own.path(), SystemTime::now() - DAY, SystemTime::now() + DAY).unwrap();
+    let names = ["ca.pem", "key.pem", "cert.pem"];
+    for chosen in 1..8 {
+        for before in ["nothing", "ours", "ours that expired", "a killed first start"] {
+            let folder = TempDir::new();
+            if before != "nothing" {
+                expect_pair(folder.path());
+            }
+            if before == "ours that expired" {
+                expire(folder.path());
+            }
+            if before == "a killed first start" {
+                names
+                    .iter()
+                    .for_each(|n| fs::remove_file(folder.path().join(n)).unwrap());
+            }
+            let mine: Vec<_> =
+                (0..3).filter(|n| chosen >> n & 1 == 1).map(|n| names[n]).collect();
+            for name in &mine {
+                fs::copy(own.path().join(name), folder.path().join(name)).unwrap();
+            }
+            let files = in_folder(folder.path());
+            for name in &mine {
+                let (now, then) = (folder.path().join(name), own.path().join(name));
+                assert_eq!(fs::read(now).unwrap(), fs::read(then).unwrap(), "{before}");
+            }
+            match files {
+                Ok(files) => assert!(!files.are_ours, "{mine:?}, {before}"),
+                Err(why) => {
+                    assert!(
+                        why.0.contains("CERTS_DIR=$HOME"),
+                        "{mine:?}, {before}: {why:?}"
+                    );
+                }
+            }
+        }
+    }
 }
 
+#[cfg(unix)]
 #[test]
-fn a_key_that_lies_there_alone_is_never_overwritten() {
+fn a_lock_that_another_process_holds_costs_a_line_and_a_limit() {
     let folder = TempDir::new();
-    let key = folder.path().join("key.pem");
-    fs::write(&key, "my own key").unwrap();
-    let why = in_folder(folder.path()).err().expect("no certificate").0;
-    assert!(why.contains("key.pem") && why.contains("cert.pem"), "{why}");
-    assert_eq!(fs::read(&key).unwrap(), b"my own key");
+    expect_pair(folder.path());
+    let record = fs::File::open(folder.path().join(".made")).unwrap();
+    record.lock().unwrap();
+    let mut command = Command::new(BIN);
+    command.env("CERTS_DIR", folder.path()).env_remove("CERT").env_remove("KEY");
+    let output = command.env("LC_ALL", "C").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains("waiting for up to 5 s"), "{said}");
+    assert!(lines[1].contains(".made") && lines[1].contains("CERTS_DIR="), "{said}");
+    drop(record);
+    expect_pair(folder.path());
 }
 
 #[test]
@@ -181,11 +239,25 @@ fn a_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn of_an_authority_that_is_somebodys_own_nothing_is_promised() {
+    let (own, ours) = (TempDir::new(), TempDir::new());
+    make(own.path(), SystemTime::now() - DAY, SystemTime::now() + DAY).unwrap();
+    for (folder, promised) in [(&own, false), (&ours, true)] {
+        let mut command = Command::new(BIN);
+        command.env("CERTS_DIR", folder.path()).env("LC_ALL", "C");
+        let output = command.env_remove("CERT").env_remove("KEY").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.contains("constrained"), promised, "{text}");
+        assert_eq!(text.contains("is gone"), promised, "{text}");
+    }
+}
+
+#[test]
 fn by_hand_it_says_the_fingerprints_and_three_ways_on() {
     let folder = TempDir::new();
     let mut command = Command::new(BIN);
     command.env("CERTS_DIR", folder.path()).env_remove("CERT").env_remove("KEY");
-    let output = command.output().unwrap();
+    let output = command.env("LC_ALL", "ko_KR.UTF-8").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let prints =
         ["cert.pem", "ca.pem"].map(|n| fingerprint(&folder.path().join(n)).unwrap());

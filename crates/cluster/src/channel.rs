@@ -1,14 +1,17 @@
-//! How master and worker speak: lines of text over a pair of Unix sockets, some of them with
-//! an open file descriptor. Node's `process.send(message, socket)` does the same, with JSON.
+//! The channel between master and worker: a pair of connected Unix sockets, on which messages
+//! go as lines of text, some of them with an open file descriptor.
 //!
-//! A descriptor travels beside the bytes (`SCM_RIGHTS`, unix(7)): the kernel opens the same
-//! socket once more in the process that receives it. Not one byte of the connection is copied.
+//! A descriptor travels beside the bytes (file descriptor passing: `SCM_RIGHTS`, unix(7)): the
+//! kernel opens the same socket once more in the process that receives it. Not one byte of the
+//! connection is copied.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,19 +27,22 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-/// The longest line that is taken, in bytes.
-const MAX_LINE: usize = 64 * 1024;
+/// The longest message, in bytes. Whoever sends a longer one has a fault, and no channel.
+pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// Opens one end of a socket pair. It needs a runtime, in which a task does the writing.
+/// Opens one end of a socket pair: `S` is sent, `R` received. It needs a runtime, in which a
+/// task does the writing.
 ///
 /// # Errors
 /// What the system says when a socket is made nonblocking and watched.
-pub fn open(socket: StdUnixStream) -> io::Result<(Outbox, Inbox)> {
+pub fn open<S, R>(socket: StdUnixStream) -> io::Result<(Outbox<S>, Inbox<R>)> {
     socket.set_nonblocking(true)?;
     let socket = Arc::new(UnixStream::from_std(socket)?);
-    let (outbox, items) = mpsc::unbounded_channel();
-    tokio::spawn(write(socket.clone(), items));
-    Ok((Outbox(outbox), Inbox { socket, bytes: Vec::new(), fds: VecDeque::new() }))
+    let (items, queue) = mpsc::unbounded_channel();
+    tokio::spawn(write(socket.clone(), queue));
+    let inbox =
+        Inbox { socket, bytes: Vec::new(), fds: VecDeque::new(), of: PhantomData };
+    Ok((Outbox { items, of: PhantomData }, inbox))
 }
 
 /// Names a socket: device and inode, the same for its copy in another process.
@@ -49,37 +55,40 @@ pub fn identity(fd: impl AsFd) -> io::Result<String> {
 }
 
 /// The sending half. Nothing here waits for the other side, which may be busy or stopped: a
-/// line is queued, and lines arrive in the order of the calls.
-pub struct Outbox(mpsc::UnboundedSender<Item>);
+/// message is queued, and messages arrive in the order of the calls.
+pub struct Outbox<M> {
+    items: mpsc::UnboundedSender<Item>,
+    of: PhantomData<fn(M)>,
+}
 
 enum Item {
-    Line(Cow<'static, str>, Option<Arc<OwnedFd>>),
+    Line(String, Option<Arc<OwnedFd>>),
     Flush(oneshot::Sender<()>),
     Close,
 }
 
 // Where the other side is gone there is nobody to tell; the inbox says so.
-impl Outbox {
-    /// Sends a line.
-    pub fn send(&self, line: impl Into<Cow<'static, str>>) {
-        let _ = self.0.send(Item::Line(line.into(), None));
+impl<M: Display> Outbox<M> {
+    /// Sends a message.
+    pub fn send(&self, message: M) {
+        let _ = self.items.send(Item::Line(format!("{message}\n"), None));
     }
 
-    /// Sends a line with an open file.
-    pub fn send_with(&self, line: &'static str, fd: Arc<OwnedFd>) {
-        let _ = self.0.send(Item::Line(line.into(), Some(fd)));
+    /// Sends a message with an open file.
+    pub fn send_with(&self, message: M, fd: Arc<OwnedFd>) {
+        let _ = self.items.send(Item::Line(format!("{message}\n"), Some(fd)));
     }
 
     /// Waits until all that was sent so far is with the system.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
-        let _ = self.0.send(Item::Flush(done));
+        let _ = self.items.send(Item::Flush(done));
         let _ = flushed.await;
     }
 
-    /// The last word: after all that was sent so far, the other side reads the end.
+    /// Closes this direction: after all that was sent so far, the other side reads the end.
     pub fn close(&self) {
-        let _ = self.0.send(Item::Close);
+        let _ = self.items.send(Item::Close);
     }
 }
 
@@ -103,7 +112,6 @@ async fn write_line(
     line: &str,
     fd: Option<&OwnedFd>,
 ) -> io::Result<()> {
-    let line = format!("{line}\n");
     let mut rest = line.as_bytes();
     let fd = fd.map(|fd| [fd.as_raw_fd()]);
     let mut fds: &[RawFd] = fd.as_ref().map_or(&[], |fd| fd);
@@ -135,29 +143,33 @@ fn is_shortage(error: &io::Error) -> bool {
 }
 
 /// The receiving half.
-pub struct Inbox {
+pub struct Inbox<M> {
     socket: Arc<UnixStream>,
     bytes: Vec<u8>,
     fds: VecDeque<OwnedFd>,
+    of: PhantomData<fn() -> M>,
 }
 
-impl Inbox {
-    /// Waits for the next line; `None` when the other side has closed or is gone. Dropping
+impl<M: FromStr> Inbox<M> {
+    /// Waits for the next message; `None` when the other side has closed or is gone. Dropping
     /// the future loses nothing.
     ///
     /// # Errors
-    /// What the system says, or a line that is too long or no UTF-8.
-    pub async fn receive(&mut self) -> io::Result<Option<String>> {
+    /// What the system says, or a line that is too long or no message.
+    pub async fn receive(&mut self) -> io::Result<Option<M>> {
         loop {
             if let Some(end) = self.bytes.iter().position(|b| *b == b'\n') {
-                let line = self.bytes.drain(..=end).take(end).collect();
+                let line: Vec<u8> = self.bytes.drain(..=end).take(end).collect();
                 let line = String::from_utf8(line).map_err(io::Error::other)?;
-                return Ok(Some(line));
+                let message = line
+                    .parse()
+                    .map_err(|_| io::Error::other(format!("no message: {line:.100}")))?;
+                return Ok(Some(message));
             }
-            if self.bytes.len() > MAX_LINE {
-                return Err(io::Error::other("a line that does not end"));
+            if self.bytes.len() > MAX_MESSAGE {
+                return Err(io::Error::other("a message over 64 KiB"));
             }
-            let Self { socket, bytes, fds } = self;
+            let Self { socket, bytes, fds, .. } = self;
             let receive = || receive(socket, bytes, fds);
             match socket.async_io(Interest::READABLE, receive).await {
                 Ok(0) => return Ok(None),
@@ -171,7 +183,7 @@ impl Inbox {
         }
     }
 
-    /// The descriptor that came with the line just received. `None` although one was sent:
+    /// The descriptor that came with the message just received. `None` although one was sent:
     /// this process has as many open files as it may have.
     pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.fds.pop_front()

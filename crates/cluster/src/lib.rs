@@ -1,20 +1,15 @@
-//! What a server borrows to become a cluster: [`master::run`] starts the workers and hands
-//! them connections, [`Worker`] is one of them. Node's `cluster` module, in three files: read
-//! `master`, `worker`, and `channel`, which is how they speak.
+//! What a server borrows to become a cluster, as Node's `cluster` module is borrowed: a
+//! [`Master`] starts workers and hands them connections; a [`Worker`] is one of them.
+//!
+//! Unix alone: elsewhere no socket can be handed from one process to another.
+#![cfg(unix)]
 
-#[cfg(unix)]
 pub mod channel;
-#[cfg(unix)]
 pub mod master;
+pub mod message;
 mod settings;
-#[cfg(unix)]
 pub mod worker;
 
-// Elsewhere the same names, and a master that says that it needs Unix.
-#[cfg(not(unix))]
-mod elsewhere;
-#[cfg(not(unix))]
-pub use elsewhere::{master, worker};
-
+pub use master::{Event, Master};
 pub use settings::{Schedule, Settings};
-pub use worker::{ToMaster, Worker};
+pub use worker::{MasterHandle, Worker};

@@ -1,73 +1,63 @@
 //! Lesson 9: one port, as many processes as cores, and a master that replaces those that die.
 
-mod live;
+#[cfg(unix)]
+mod handle;
+#[cfg(unix)]
+mod page;
+#[cfg(unix)]
 mod visits;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use cluster::{Settings, ToMaster, Worker, master};
-use common::connection::http1;
-use common::error::CannotStart;
-use common::reply::{self, not_allowed};
-use common::{Error, Files, Reply, Request};
-use hyper::header::{HeaderName, HeaderValue};
-use visits::Visits;
+#[cfg(unix)]
+use {
+    cluster::{Event, Master, Settings, Worker},
+    common::error::CannotStart,
+    common::log::say,
+};
 
-/// What all requests of one worker share. The other workers have their own: processes share
-/// no memory.
-struct State {
-    settings: Settings,
-    to_master: Arc<ToMaster>,
-    visits: Visits,
-    files: Files,
-    pid: HeaderValue,
-}
-
+#[cfg(unix)]
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode, CannotStart> {
+async fn main() -> ExitCode {
+    run().await.unwrap_or_else(CannotStart::report)
+}
+
+#[cfg(unix)]
+async fn run() -> Result<ExitCode, CannotStart> {
     let settings = Settings::from_env()?;
-    let Some(worker) = Worker::inherited().await? else {
-        // if (cluster.isPrimary) { cluster.fork(); cluster.on("exit", …) }
-        visits::check_redis().await?;
-        return master::run(8086, &settings).await;
-    };
-    // else http.createServer(handle).listen(8086)
-    let state = Arc::new(State {
-        settings,
-        to_master: worker.to_master(),
-        visits: Visits::default(),
-        files: Files::new(""),
-        pid: std::process::id().into(),
-    });
-    let handle = move |request| handle(request, state.clone());
-    worker.run(move |stream, seat| http1(stream, seat, handle.clone())).await
-}
-
-async fn handle(request: Request, state: Arc<State>) -> Result<Reply, Error> {
-    let mut reply = route(request, &state).await?;
-    reply.headers_mut().insert(HeaderName::from_static("x-worker"), state.pid.clone());
-    Ok(reply)
-}
-
-async fn route(request: Request, state: &State) -> Result<Reply, Error> {
-    let path = request.uri().path();
-    if path == "/cluster" || path.starts_with("/cluster/") {
-        return live::route(&request, &state.to_master, &state.files).await;
+    if let Some(worker) = Worker::inherited().await? {
+        // else: http.createServer(handle).listen(8086)
+        let connect = handle::connect(settings, worker.master())?;
+        // Not by returning from `main`: the runtime would wait for blocking calls that hang.
+        std::process::exit(worker.run(connect).await?);
     }
-    match (request.method().as_str(), path) {
-        ("GET", "/visits") => Ok(state.visits.count().await),
-        ("GET", _) => {
-            state.to_master.count();
-            if let Some(delay) = state.settings.crash_after
-                && path != "/favicon.ico"
-            {
-                // setTimeout(() => process.exit(1), 1000);
-                state.to_master.crash_after(delay);
-            }
-            // res.writeHead(200, { "Content-Type": "text/html; charset=utf-8" }); res.end(…);
-            Ok(reply::html("<h1>Hello Node!</h1><p>Hello Cluster!</p>"))
+    visits::check_redis().await?;
+    let mut master = Master::listen(8086, &settings).await?; // if (cluster.isPrimary)
+    say(format_args!("마스터 프로세스 아이디: {}", std::process::id()));
+    for slot in 0..settings.workers {
+        master.fork(slot); // cluster.fork()
+    }
+    while let Some(event) = master.event().await {
+        match event {
+            // cluster.on("online", (worker) => …)
+            Event::Online(pid) => say(format_args!("{pid}번 워커 실행")),
+            // cluster.on("listening", …)
+            Event::Listening(first_line) => say(first_line),
+            // cluster.on("disconnect", …): it serves nobody new, and may not have ended yet
+            Event::Disconnect(slot) if settings.respawn => master.fork_later(slot),
+            Event::Disconnect(_) => {}
+            // cluster.on("exit", (worker, code, signal) => …)
+            Event::Exit(exit) => say(exit),
         }
-        _ => not_allowed(request.method(), "GET, HEAD, OPTIONS"),
     }
+    Ok(master.exit_code())
+}
+
+#[cfg(not(unix))]
+fn main() -> ExitCode {
+    common::CannotStart(common::ko_en!(
+        "이 서버는 Unix(Linux, macOS, WSL)에서만 실행됩니다. WSL에서 실행: wsl cargo run -p cluster",
+        "This server needs Unix (Linux, macOS, WSL). With WSL: wsl cargo run -p cluster"
+    ))
+    .report()
 }

@@ -1,35 +1,34 @@
-//! The master: starts the workers, hands them connections, replaces those that end. It has no
-//! lesson in it: it never looks into a connection, and so nothing that a client sends can
-//! hurt it. One thread, on which nothing waits.
+//! The master: starts the workers, hands them connections, replaces those that end. One event
+//! loop that owns all of its state, and on which nothing waits. It never reads a byte of a
+//! connection, and so nothing that a client sends can hurt it.
 
-use std::collections::VecDeque;
-use std::env;
-use std::io::{self, IsTerminal};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use common::CannotStart;
+use common::connection::SHUTDOWN_LIMIT;
+use common::error::CannotStart;
+use common::guard::open_files;
+use common::ko_en;
 use common::listen::{Listener, listen};
-use common::log::{self, say, warn};
-use common::serve::{self, DRAIN};
-use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::signal::{Signal as Name, kill};
+use common::log::warn;
+use common::serve::{ACCEPT_PAUSE, LAST_ACCEPTS, cannot_accept, is_of_one_client};
+use common::stop::{Hangup, Signals};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::channel::{self, Inbox, Outbox};
+use crate::channel::{self, Inbox, MAX_MESSAGE, Outbox};
+use crate::message::{ToMaster, ToWorker};
 use crate::worker::SOCKET;
 use crate::{Schedule, Settings};
 
@@ -40,610 +39,659 @@ const HEALTHY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a new worker may take until it accepts connections.
-const COME_UP: Duration = Duration::from_secs(10);
+/// How long a new worker may take until it can serve.
+const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// When a worker that was to leave is killed. It gives itself [`DRAIN`]: this is for one that
-/// hangs.
-const LAST_RESORT: Duration = DRAIN.saturating_add(Duration::from_secs(1));
+/// A worker takes connections from its channel at once. One that leaves them there for this
+/// long is busy or stopped: it is passed over until it takes one.
+const PASSED_OVER: Duration = Duration::from_secs(1);
 
-/// A worker that has this many connections lying before it, or one for this long, is busy or
-/// stopped: it is passed over until it takes one. (Where files are few, fewer connections: see
-/// [`max_held`].)
-const MAX_HELD: usize = 64;
-const STUCK: Duration = Duration::from_secs(1);
+/// One that leaves them there for this long hangs, and is killed. A descriptor that was sent
+/// cannot be called back, so nothing less lets another worker serve that client.
+const HANGS: Duration = Duration::from_secs(5);
 
-/// Who sends SIGTERM to a worker may mean us all, and be with us in a moment.
-const ALL_OF_US: Duration = Duration::from_millis(50);
+/// Connections that may lie in the channel of one worker.
+const MAX_UNTAKEN: usize = 64;
 
-/// Runs a cluster on `port` until SIGINT, SIGTERM, or the end of its last worker. SIGHUP
-/// replaces the workers one by one.
-///
-/// # Errors
-/// It cannot start: see [`listen`].
-pub async fn run(port: u16, settings: &Settings) -> Result<ExitCode, CannotStart> {
-    log::in_background();
-    let signals = Signals::new()?;
-    let listener = listen(port).await?;
-    let first_line = listener.first_line("http");
-    let (shared, listener) = match settings.schedule {
-        Schedule::RoundRobin => (Vec::new(), Some(listener)),
-        Schedule::Shared => (into_fds(listener)?, None),
-    };
-    // Now, and not when it is needed: then the file may be another one, or gone.
-    let program = env::current_exe()?;
-    say(format_args!("마스터 프로세스 아이디: {}", std::process::id()));
+/// A worker that refused a connection has none of its own to spare; for so long it is passed
+/// over.
+const REFUSED: Duration = Duration::from_millis(100);
 
-    let team = Team::new(settings.workers, shared);
-    let (team, changed, door) = (Mutex::new(team), Notify::new(), Semaphore::new(1));
-    let settings = settings.clone();
-    let master = Arc::new(Master { settings, program, team, changed, door });
-    let mut tasks = JoinSet::new();
-    let mut rolls = Vec::new();
-    for slot in 0..master.settings.workers {
-        let (roll, asked) = mpsc::channel(1);
-        tasks.spawn(master.clone().keep(slot, asked));
-        rolls.push(roll);
-    }
-    let (stop, stopped) = watch::channel(false);
-    tasks.spawn(master.clone().obey(signals, stop, rolls));
+/// How long a client waits for a worker where none can take it.
+const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
-    let told_to_stop = || {
-        let mut stopped = stopped.clone();
-        async move { _ = stopped.wait_for(|stop| *stop).await }
-    };
-    let serving = async {
-        tokio::select! {
-            () = master.wait_until(|team| team.is_up()) => say(first_line),
-            () = told_to_stop() => return,
-        }
-        match listener {
-            Some(listener) => {
-                let hand = |stream, _| hand_over(master.clone(), stream);
-                serve::run(listener, told_to_stop(), hand).await;
-            }
-            None => told_to_stop().await,
-        }
-    };
-    let respawn = master.settings.respawn;
-    let code = tokio::select! {
-        () = serving => ExitCode::SUCCESS,
-        // There was nobody to hand the last ones to.
-        () = async { told_to_stop().await; sleep(DRAIN).await } => ExitCode::SUCCESS,
-        () = master.wait_until(|team| !respawn && team.is_deserted()) => {
-            warn("워커가 모두 종료되어 마스터도 종료합니다 (RESPAWN=off).");
-            ExitCode::FAILURE
-        }
-    };
-    master.team().close_all();
-    let all_gone = || master.wait_until(|team| team.workers.is_empty());
-    if timeout(LAST_RESORT, all_gone()).await.is_err() {
-        master.team().kill_all();
-        all_gone().await;
-    }
-    log::flush();
-    Ok(code)
+/// How long the workers may take to tell their connections that the server stops.
+const TELL_LIMIT: Duration = Duration::from_secs(1);
+
+/// Workers that one status shows, so that it stays below [`MAX_MESSAGE`].
+const SHOWN: usize = MAX_MESSAGE / 256;
+
+/// What happens in a cluster; `cluster.on(…)` in Node.
+pub enum Event {
+    /// A worker can serve.
+    Online(u32),
+    /// All first workers were started: connections are accepted. With the first line.
+    Listening(String),
+    /// Nobody serves in this slot any more. Its worker may live on, to finish what it has.
+    Disconnect(usize),
+    /// A worker has ended.
+    Exit(Exit),
 }
 
-/// What all tasks of the master share.
-struct Master {
+/// How a worker ended, in Node's words.
+pub struct Exit(u32, ExitStatus);
+
+/// The master of a cluster.
+pub struct Master {
     settings: Settings,
-    program: PathBuf,
-    team: Mutex<Team>,
-    /// Rung whenever something in `team` is new.
-    changed: Notify,
-    /// Connections go through it one by one, in the order in which they came.
-    door: Semaphore,
-}
-
-/// The workers.
-struct Team {
+    signals: Signals,
+    phase: Phase,
+    first_line: Option<String>,
+    loopback: bool,
+    /// What the master accepts from (`rr`).
+    listener: Option<Listener>,
+    /// What the workers accept from (`shared`).
+    shared: Vec<Arc<OwnedFd>>,
+    /// Connections that no worker could take yet, and since when.
+    waiting: VecDeque<(Instant, Arc<OwnedFd>)>,
+    max_waiting: usize,
+    /// After a failed accept: when to try again.
+    accept_again: Option<Instant>,
+    failing: bool,
+    workers: BTreeMap<u32, Worker>,
     slots: Vec<Slot>,
     /// The slot whose turn it is.
     next: usize,
-    /// All that live: those in slots, those that are coming up, those that are leaving.
-    workers: Vec<Arc<Worker>>,
-    /// How many connections a worker may have lying before it.
-    max_held: usize,
-    /// Sockets to share among the workers; none where the master accepts.
-    shared: Vec<Arc<OwnedFd>>,
-    /// What is at the door is to be handed over now, or never.
-    stopping: bool,
-    /// No worker is started any more.
-    closed: bool,
+    /// SIGHUP: the slot whose worker is being replaced.
+    roll: Option<usize>,
+    events: VecDeque<Event>,
+    news: UnboundedReceiver<(u32, News)>,
+    reporter: UnboundedSender<(u32, News)>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Running,
+    /// The workers tell their connections; until then the listener stays open.
+    Telling(Instant),
+    /// The last connections are accepted.
+    LastAccepts(Instant),
+    /// The workers finish what they have.
+    Finishing,
+    /// A second signal: they are killed.
+    Killing,
 }
 
 /// The place of one worker after another.
-#[derive(Default)]
 struct Slot {
-    worker: Option<Arc<Worker>>,
-    tried: bool,
+    /// The worker that serves.
+    worker: Option<u32>,
+    /// When the next one is to be started.
+    fork_at: Option<Instant>,
+    /// When it may be, as the last one died young; and the pause after the next that does.
+    not_before: Instant,
+    pause: Duration,
     starts: u64,
 }
 
 /// A worker, as its master sees it.
 struct Worker {
-    pid: u32,
     slot: usize,
     born: Instant,
-    outbox: Outbox,
-    state: watch::Sender<State>,
-    came_up: AtomicBool,
-    /// Connections that were handed over and that it has not taken yet, and since when. As
-    /// long as they are open here too, its death does not close them.
-    held: Mutex<VecDeque<(Instant, Arc<OwnedFd>)>>,
-    requests: Mutex<u64>,
+    state: State,
+    outbox: Outbox<ToWorker>,
+    told: bool,
+    /// Connections that it was sent and has not taken yet, and since when. As long as they are
+    /// open here too, its death does not close them.
+    untaken: VecDeque<(Instant, Arc<OwnedFd>)>,
+    refused: Option<Instant>,
+    requests: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, PartialEq)]
 enum State {
     Starting,
     Ready,
-    Leaving,
+    /// It is handed nothing any more. Since when.
+    Leaving(Instant),
+}
+
+/// What the task that listens to one worker reports.
+enum News {
+    Says(ToMaster),
+    Ended(ExitStatus),
 }
 
 impl Master {
-    fn team(&self) -> MutexGuard<'_, Team> {
-        self.team.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn wait_until(&self, mut condition: impl FnMut(&mut Team) -> bool) {
-        loop {
-            let changed = self.changed.notified();
-            if condition(&mut self.team()) {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Keeps a slot filled: starts a worker when the one before it leaves, and when a roll
-    /// asks for a newer one, which comes up before the old one is told to leave.
-    async fn keep(self: Arc<Self>, slot: usize, mut rolls: mpsc::Receiver<Roll>) {
-        let mut current: Option<Arc<Worker>> = None;
-        let mut pause = FIRST_PAUSE;
-        let mut roll: Option<Roll> = None;
-        loop {
-            let born = Instant::now();
-            let started = self.start(slot).await;
-            let came_up = started.is_some();
-            if let Some(new) = started
-                && let Some(old) = current.replace(new)
-            {
-                old.close();
-            }
-            if let Some(roll) = roll.take() {
-                let _ = roll.send(came_up);
-            }
-            let needed = async {
-                if let Some(worker) = &current {
-                    worker.wait_for(State::Leaving).await;
-                }
-                if born.elapsed() >= HEALTHY {
-                    pause = FIRST_PAUSE;
-                } else {
-                    sleep(pause).await;
-                    pause = LONGEST_PAUSE.min(pause * 2);
-                }
-            };
-            tokio::select! {
-                () = needed, if self.settings.respawn => {}
-                Some(asked) = rolls.recv() => roll = Some(asked),
-            }
-        }
-    }
-
-    /// Starts a worker and waits until it accepts connections: `cluster.fork()` in Node.
-    async fn start(self: &Arc<Self>, slot: usize) -> Option<Arc<Worker>> {
-        let worker = match self.spawn(slot) {
-            Ok(worker) => worker,
-            Err(error) => {
-                warn(format_args!("워커를 시작하지 못했습니다: {error}"));
-                None
-            }
+    /// Opens `port`, and catches signals from now on.
+    ///
+    /// # Errors
+    /// It cannot start: see [`listen`].
+    pub async fn listen(port: u16, settings: &Settings) -> Result<Self, CannotStart> {
+        let signals = Signals::catch(Hangup::Notifies)?;
+        let listener = listen(port).await?;
+        let first_line = Some(listener.first_line("http"));
+        let loopback = listener.is_loopback();
+        let (listener, shared) = match settings.schedule {
+            Schedule::RoundRobin => (Some(listener), Vec::new()),
+            Schedule::Shared => (None, into_fds(listener)?),
         };
-        let mut up = false;
-        if let Some(worker) = &worker {
-            match timeout(COME_UP, worker.wait_for(State::Ready)).await {
-                Ok(()) => up = worker.came_up.load(Relaxed),
-                Err(_) => worker.kill(),
-            }
-        }
-        let mut team = self.team();
-        team.slots[slot].tried = true;
-        if up {
-            team.slots[slot].worker.clone_from(&worker);
-        }
-        drop(team);
-        self.changed.notify_waiters();
-        worker.filter(|_| up)
+        let slot = |_| Slot {
+            worker: None,
+            fork_at: None,
+            not_before: Instant::now(),
+            pause: FIRST_PAUSE,
+            starts: 0,
+        };
+        let (reporter, news) = unbounded_channel();
+        Ok(Self {
+            settings: settings.clone(),
+            signals,
+            phase: Phase::Running,
+            first_line,
+            loopback,
+            listener,
+            shared,
+            waiting: VecDeque::new(),
+            max_waiting: open_files::limit() as usize / 2,
+            accept_again: None,
+            failing: false,
+            workers: BTreeMap::new(),
+            slots: (0..settings.workers).map(slot).collect(),
+            next: 0,
+            roll: None,
+            events: VecDeque::new(),
+            news,
+            reporter,
+        })
     }
 
-    /// Runs this program once more, with one end of a socket pair as its standard input.
-    fn spawn(self: &Arc<Self>, slot: usize) -> io::Result<Option<Arc<Worker>>> {
-        let mut team = self.team();
-        if team.closed {
-            return Ok(None);
+    /// Starts a worker in a slot; `cluster.fork()` in Node.
+    pub fn fork(&mut self, slot: usize) {
+        self.slots[slot].fork_at = None;
+        let in_slot = |w: &Worker| w.slot == slot && w.state == State::Starting;
+        if self.phase != Phase::Running || self.workers.values().any(in_slot) {
+            return;
         }
+        self.end_the_oldest_of_too_many();
+        if let Err(error) = self.spawn(slot) {
+            let program = self.settings.program.display();
+            warn(ko_en!(
+                "워커를 시작하지 못했습니다: {program}: {error}",
+                "Cannot start a worker: {program}: {error}"
+            ));
+            self.slots[slot].died_young();
+            self.starts_no_more(slot);
+        }
+        self.slots[slot].starts += 1;
+    }
+
+    /// Starts a worker in a slot: at once, or after a pause where the last one died young.
+    pub fn fork_later(&mut self, slot: usize) {
+        self.slots[slot].fork_at = Some(self.slots[slot].not_before);
+    }
+
+    /// Waits for the next event; nothing when the cluster has ended.
+    pub async fn event(&mut self) -> Option<Event> {
+        loop {
+            self.look_at_the_clock();
+            self.hand_over();
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if self.has_ended() {
+                if self.phase == Phase::Running {
+                    warn(ko_en!(
+                        "워커가 모두 종료되어 마스터도 종료합니다 (RESPAWN=off).",
+                        "All workers have ended, and so the master ends (RESPAWN=off)."
+                    ));
+                }
+                return None;
+            }
+            let accepts = self.first_line.is_none()
+                && self.accept_again.is_none()
+                && self.waiting.len() < self.max_waiting;
+            let deadline = self.next_deadline();
+            tokio::select! {
+                Some((pid, news)) = self.news.recv() => match news {
+                    News::Says(message) => self.hear(pid, message),
+                    News::Ended(status) => self.ended(pid, status),
+                },
+                accepted = accept(&self.listener), if accepts => match accepted {
+                    Ok(stream) => {
+                        self.failing = false;
+                        self.waiting.push_back((Instant::now(), Arc::new(stream)));
+                    }
+                    Err(error) => self.cannot_accept(&error),
+                },
+                () = self.signals.stop.cancelled(), if self.phase == Phase::Running => {
+                    self.stop();
+                }
+                () = self.signals.at_once.cancelled(), if self.phase != Phase::Killing => {
+                    self.phase = Phase::Killing;
+                    self.workers.keys().for_each(|pid| kill_process(*pid));
+                }
+                () = self.signals.hangup.notified() => self.begin_roll(),
+                () = sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// The status to exit with: 0 after a stop, 1 where the last worker has ended.
+    pub fn exit_code(&self) -> ExitCode {
+        match self.phase {
+            Phase::Running | Phase::Killing => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let forks = self.slots.iter().any(|slot| slot.fork_at.is_some());
+        let is_over = matches!(self.phase, Phase::Finishing | Phase::Killing);
+        self.workers.is_empty() && (is_over || !forks)
+    }
+
+    /// Runs the program once more, with one end of a socket pair as its standard input.
+    fn spawn(&mut self, slot: usize) -> io::Result<()> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.settings.program);
         command.env(SOCKET, channel::identity(&theirs)?);
         let child = command.stdin(OwnedFd::from(theirs)).spawn()?;
         let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
         let (outbox, inbox) = channel::open(ours)?;
-        for socket in &team.shared {
-            outbox.send_with("listener", socket.clone());
+        for socket in &self.shared {
+            outbox.send_with(ToWorker::Listener, socket.clone());
         }
-        outbox.send("start");
-        let worker = Arc::new(Worker {
-            pid,
+        outbox.send(ToWorker::Start { loopback: self.loopback });
+        tokio::spawn(report(pid, child, inbox, self.reporter.clone()));
+        let worker = Worker {
             slot,
             born: Instant::now(),
+            state: State::Starting,
             outbox,
-            state: watch::Sender::new(State::Starting),
-            came_up: AtomicBool::new(false),
-            held: Mutex::default(),
-            requests: Mutex::default(),
-        });
-        team.workers.push(worker.clone());
-        team.slots[slot].starts += 1;
-        tokio::spawn(self.clone().watch(worker.clone(), child, inbox));
-        Ok(Some(worker))
+            told: false,
+            untaken: VecDeque::new(),
+            refused: None,
+            requests: 0,
+        };
+        self.workers.insert(pid, worker);
+        Ok(())
     }
 
-    /// Listens to a worker until its end: `cluster.on("exit", …)` in Node.
-    async fn watch(
-        self: Arc<Self>,
-        worker: Arc<Worker>,
-        mut child: Child,
-        mut inbox: Inbox,
-    ) {
-        let listen = async {
-            while let Ok(Some(line)) = inbox.receive().await {
-                self.heard(&worker, &line);
+    fn hear(&mut self, pid: u32, message: ToMaster) {
+        let Some(worker) = self.workers.get_mut(&pid) else { return };
+        match message {
+            ToMaster::Ready => self.ready(pid),
+            ToMaster::Took(count) => {
+                worker.untaken.drain(..count.min(worker.untaken.len()));
             }
-        };
-        let too_late = async {
-            worker.wait_for(State::Leaving).await;
-            sleep(LAST_RESORT).await;
-        };
-        tokio::select! {
-            () = listen => {}
-            () = too_late => worker.kill(),
-        }
-        // The end of its channel is the end of a worker; what goes on without it is none.
-        let status = match timeout(Duration::from_secs(1), child.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                worker.kill();
-                child.wait().await
+            ToMaster::Refused => {
+                worker.refused = Some(Instant::now());
+                if let Some(connection) = worker.untaken.pop_front() {
+                    self.waiting.push_front(connection);
+                }
             }
-        };
-        // It is reaped, and its number may be another process's from here on.
-        self.team().workers.retain(|other| other.pid != worker.pid);
-        worker.close();
-        say(Exit(worker.pid, status.unwrap_or_default()));
-        self.changed.notify_waiters();
-        for (_, connection) in worker.held().drain(..) {
-            tokio::spawn(self.clone().hand(connection));
+            ToMaster::Leaving => self.leave(pid),
+            ToMaster::Told => worker.told = true,
+            ToMaster::Requests(count) => worker.requests = count,
+            ToMaster::Status => {
+                let status = self.status();
+                if let Some(worker) = self.workers.get(&pid) {
+                    worker.outbox.send(ToWorker::Status(status));
+                }
+            }
+            ToMaster::Crash(pid) => {
+                if let Some(worker) = self.workers.get(&pid) {
+                    worker.outbox.send(ToWorker::Crash);
+                    self.leave(pid);
+                }
+            }
         }
     }
 
-    fn heard(self: &Arc<Self>, worker: &Arc<Worker>, line: &str) {
-        match line.split_once(' ').unwrap_or((line, "")) {
-            ("ready", _) => {
-                say(format_args!("{}번 워커 실행", worker.pid));
-                worker.came_up.store(true, Relaxed);
-                worker.state.send_if_modified(|state| state.rise(State::Ready));
-            }
-            ("took", _) => drop(worker.held().pop_front()),
-            ("refused", _) => {
-                if let Some((_, connection)) = worker.held().pop_front() {
-                    tokio::spawn(self.clone().hand(connection));
+    fn ready(&mut self, pid: u32) {
+        let Some(worker) = self.workers.get_mut(&pid) else { return };
+        if worker.state != State::Starting {
+            return;
+        }
+        worker.state = State::Ready;
+        let slot = worker.slot;
+        self.events.push_back(Event::Online(pid));
+        if let Some(old) = self.slots[slot].worker.replace(pid) {
+            self.leave(old);
+        }
+        if self.roll == Some(slot) {
+            self.roll_on(slot + 1);
+        }
+        self.is_listening();
+    }
+
+    /// Says once that connections are accepted: when every slot has had its first worker.
+    fn is_listening(&mut self) {
+        let starting = |worker: &Worker| worker.state == State::Starting;
+        let starts = self.workers.values().any(starting);
+        let serves = self.slots.iter().any(|slot| slot.worker.is_some());
+        if serves
+            && !starts
+            && let Some(line) = self.first_line.take()
+        {
+            self.events.push_back(Event::Listening(line));
+        }
+    }
+
+    /// Hands a worker nothing any more and closes its channel: it finishes what it has.
+    fn leave(&mut self, pid: u32) {
+        let Some(worker) = self.workers.get_mut(&pid) else { return };
+        if let State::Leaving(_) = worker.state {
+            return;
+        }
+        worker.state = State::Leaving(Instant::now());
+        worker.outbox.close();
+        let slot = worker.slot;
+        self.vacate(slot, pid);
+    }
+
+    /// A worker that was asked to leave is replaced without a pause, however young it was.
+    fn vacate(&mut self, slot: usize, pid: u32) {
+        if self.slots[slot].worker == Some(pid) {
+            self.slots[slot].worker = None;
+            self.events.push_back(Event::Disconnect(slot));
+        }
+    }
+
+    fn ended(&mut self, pid: u32, status: ExitStatus) {
+        let Some(mut worker) = self.workers.remove(&pid) else { return };
+        let slot = worker.slot;
+        while let Some((_, connection)) = worker.untaken.pop_back() {
+            self.waiting.push_front((Instant::now(), connection));
+        }
+        let asked = matches!(worker.state, State::Leaving(_));
+        if !asked && worker.born.elapsed() < HEALTHY {
+            self.slots[slot].died_young();
+        } else {
+            self.slots[slot].pause = FIRST_PAUSE;
+        }
+        self.vacate(slot, pid);
+        self.events.push_back(Event::Exit(Exit(pid, status)));
+        if worker.state == State::Starting {
+            self.starts_no_more(slot);
+        }
+    }
+
+    /// A start has failed. Where it was to replace somebody, that one stays.
+    fn starts_no_more(&mut self, slot: usize) {
+        if self.roll == Some(slot) {
+            self.roll = None;
+            warn(ko_en!(
+                "새 워커가 시작하지 못해 교체를 멈춥니다. 이전 워커는 그대로 둡니다.",
+                "The new worker does not start: the roll stops, and the old ones stay."
+            ));
+        }
+        if self.slots[slot].worker.is_none() {
+            self.events.push_back(Event::Disconnect(slot));
+        }
+        self.is_listening();
+    }
+
+    fn end_the_oldest_of_too_many(&mut self) {
+        let leaving = |worker: &Worker| matches!(worker.state, State::Leaving(_));
+        let leaving = self.workers.iter().filter(|(_, worker)| leaving(worker));
+        let oldest = leaving.min_by_key(|(_, worker)| worker.born).map(|(pid, _)| *pid);
+        if self.workers.len() > 2 * self.slots.len()
+            && let Some(pid) = oldest
+        {
+            kill_process(pid);
+        }
+    }
+
+    /// SIGHUP: a new worker for each slot, one after the other.
+    fn begin_roll(&mut self) {
+        if self.phase == Phase::Running {
+            let program = &self.settings.program;
+            let real = program.canonicalize().unwrap_or_else(|_| program.clone());
+            let (program, real) = (program.display(), real.display());
+            warn(ko_en!(
+                "워커를 하나씩 교체합니다: {program} → {real}",
+                "Replacing the workers one by one: {program} → {real}"
+            ));
+            self.roll_on(0);
+        }
+    }
+
+    fn roll_on(&mut self, slot: usize) {
+        self.roll = (slot < self.slots.len()).then_some(slot);
+        if let Some(slot) = self.roll {
+            self.fork(slot);
+        }
+    }
+
+    /// Tells everyone first; then the listener is closed: see [`Phase`].
+    fn stop(&mut self) {
+        self.phase = Phase::Telling(Instant::now() + TELL_LIMIT);
+        for worker in self.workers.values() {
+            worker.outbox.send(ToWorker::Stop);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.listener = None;
+        self.shared.clear();
+        self.phase = Phase::Finishing;
+        self.hand_over();
+        let pids: Vec<u32> = self.workers.keys().copied().collect();
+        pids.into_iter().for_each(|pid| self.leave(pid));
+        self.waiting.clear();
+    }
+
+    fn cannot_accept(&mut self, error: &io::Error) {
+        if is_of_one_client(error) {
+            return;
+        }
+        if !self.failing {
+            warn(cannot_accept(error));
+        }
+        self.failing = true;
+        self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+    }
+
+    /// Does whatever is due.
+    fn look_at_the_clock(&mut self) {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Telling(limit) => {
+                let told = |worker: &Worker| worker.told || worker.state != State::Ready;
+                if now >= limit || self.workers.values().all(told) {
+                    self.phase = Phase::LastAccepts(now + LAST_ACCEPTS);
                 }
             }
-            ("leaving", _) => worker.close(),
-            ("terminated", _) => {
-                let (master, worker) = (self.clone(), worker.clone());
-                tokio::spawn(async move {
-                    sleep(ALL_OF_US).await;
-                    // Where we all are to end it is still of use, for what is at the door.
-                    if !master.team().stopping {
-                        worker.close();
-                    }
-                });
-            }
-            ("requests", count) => *worker.requests() = count.parse().unwrap_or_default(),
-            ("status", _) => {
-                worker.outbox.send(format!("status {}", self.team().status()))
-            }
-            ("crash", pid) => {
-                let team = self.team();
-                let named =
-                    team.workers.iter().find(|other| other.pid.to_string() == pid);
-                if let Some(named) = named {
-                    named.outbox.send("crash");
-                }
-            }
+            Phase::LastAccepts(limit) if now >= limit => self.finish(),
             _ => {}
         }
-        self.changed.notify_waiters();
-    }
-
-    /// Hands a connection to the worker whose turn it is; waits where none can take one.
-    async fn hand(self: Arc<Self>, connection: Arc<OwnedFd>) {
-        let _in_turn = self.door.acquire().await;
-        self.wait_until(|team| team.hand(&connection)).await;
-    }
-
-    /// SIGHUP: new workers, one slot after the other.
-    async fn roll(&self, rolls: &[mpsc::Sender<Roll>]) {
-        for roll in rolls {
-            let (answer, came_up) = oneshot::channel();
-            let _ = roll.send(answer).await;
-            if !came_up.await.unwrap_or(false) {
-                warn(
-                    "새 워커가 시작하지 못해 교체를 멈춥니다. 이전 워커는 그대로 둡니다.",
-                );
-                return;
+        for (pid, worker) in &self.workers {
+            if worker.deadline().is_some_and(|deadline| now >= deadline) {
+                kill_process(*pid);
+            }
+        }
+        while self.waiting.front().is_some_and(|(since, _)| now >= *since + WAIT_LIMIT) {
+            self.waiting.pop_front();
+        }
+        self.accept_again = self.accept_again.filter(|at| now < *at);
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].fork_at.is_some_and(|at| now >= at) {
+                self.fork(slot);
             }
         }
     }
 
-    async fn obey(
-        self: Arc<Self>,
-        mut signals: Signals,
-        stop: watch::Sender<bool>,
-        rolls: Vec<mpsc::Sender<Roll>>,
-    ) {
-        let had_terminal = io::stdin().is_terminal();
-        let roll = Notify::new();
-        let rolling = async {
-            loop {
-                roll.notified().await;
-                self.roll(&rolls).await;
-            }
+    fn next_deadline(&self) -> Instant {
+        let phase = match self.phase {
+            Phase::Telling(limit) | Phase::LastAccepts(limit) => Some(limit),
+            _ => None,
         };
-        let listening = async {
-            loop {
-                match signals.next().await {
-                    // A terminal that is closed says SIGHUP too, and then nobody is left to
-                    // press Ctrl+C.
-                    Told::Hangup if !had_terminal || io::stdin().is_terminal() => {
-                        roll.notify_one();
-                    }
-                    told => {
-                        let again = stop.send_replace(true);
-                        if again && told == Told::Stop {
-                            warn("두 번째 신호를 받아 바로 끝냅니다.");
-                            self.team().kill_all();
-                            log::flush();
-                            std::process::exit(1);
-                        }
-                        self.team().stopping = true;
-                        self.changed.notify_waiters();
-                    }
-                }
-            }
-        };
-        tokio::join!(rolling, listening);
+        let waiting = self.waiting.front().map(|(since, _)| *since + WAIT_LIMIT);
+        // Whoever waits is handed over when a worker that was passed over may be asked again.
+        let again = waiting.map(|_| Instant::now() + REFUSED);
+        let workers = self.workers.values().filter_map(Worker::deadline);
+        let forks = self.slots.iter().filter_map(|slot| slot.fork_at);
+        let all = workers.chain(forks).chain(phase).chain(waiting).chain(again);
+        let all = all.chain(self.accept_again);
+        all.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
-}
 
-/// Asks a slot for a newer worker; the answer is whether it came up.
-type Roll = oneshot::Sender<bool>;
-
-async fn hand_over(master: Arc<Master>, stream: TcpStream) {
-    // A plain descriptor: the master is not to be woken by what the client sends.
-    if let Ok(stream) = stream.into_std() {
-        master.hand(Arc::new(stream.into())).await;
-    }
-}
-
-impl Team {
-    fn new(slots: usize, shared: Vec<Arc<OwnedFd>>) -> Self {
-        let slots: Vec<_> = (0..slots).map(|_| Slot::default()).collect();
-        Self {
-            max_held: max_held(slots.len()),
-            slots,
-            next: 0,
-            workers: Vec::new(),
-            shared,
-            stopping: false,
-            closed: false,
+    /// Hands connections to the workers in turn, the one that came first before the others.
+    fn hand_over(&mut self) {
+        while !self.waiting.is_empty()
+            && let Some(slot) = self.next_slot()
+            && let Some(worker) =
+                self.slots[slot].worker.and_then(|p| self.workers.get_mut(&p))
+            && let Some((_, connection)) = self.waiting.pop_front()
+        {
+            self.next = (slot + 1) % self.slots.len();
+            worker.outbox.send_with(ToWorker::Connection, connection.clone());
+            worker.untaken.push_back((Instant::now(), connection));
         }
-    }
-
-    /// Every slot has had its first try, and somebody accepts connections.
-    fn is_up(&self) -> bool {
-        self.slots.iter().all(|slot| slot.tried)
-            && self.slots.iter().any(|slot| slot.worker.is_some())
-    }
-
-    fn is_deserted(&self) -> bool {
-        self.slots.iter().all(|slot| slot.tried) && self.workers.is_empty()
     }
 
     /// The slot of the next worker in turn that can take a connection.
-    fn next(&self) -> Option<usize> {
-        let can_take = self.next_that(|worker| worker.can_take(self.max_held));
-        can_take.or_else(|| self.next_that(Worker::is_ready).filter(|_| self.stopping))
-    }
-
-    fn next_that(&self, is_right: impl Fn(&Worker) -> bool) -> Option<usize> {
+    fn next_slot(&self) -> Option<usize> {
         let count = self.slots.len();
-        let in_turn = (self.next..self.next + count).map(|n| n % count);
-        let worker = |slot: usize| self.slots[slot].worker.as_deref();
-        in_turn.into_iter().find(|slot| worker(*slot).is_some_and(&is_right))
-    }
-
-    fn hand(&mut self, connection: &Arc<OwnedFd>) -> bool {
-        let Some(slot) = self.next() else { return false };
-        self.next = (slot + 1) % self.slots.len();
-        if let Some(worker) = &self.slots[slot].worker {
-            worker.held().push_back((Instant::now(), connection.clone()));
-            worker.outbox.send_with("connection", connection.clone());
-        }
-        true
-    }
-
-    fn close_all(&mut self) {
-        self.closed = true;
-        self.shared.clear();
-        self.workers.iter().for_each(|worker| worker.close());
-    }
-
-    fn kill_all(&mut self) {
-        self.closed = true;
-        self.workers.iter().for_each(|worker| worker.kill());
+        let max_untaken = (self.max_waiting / count).clamp(1, MAX_UNTAKEN);
+        let finishing = self.phase == Phase::Finishing;
+        (self.next..self.next + count).map(|n| n % count).find(|slot| {
+            let worker = self.slots[*slot].worker.and_then(|pid| self.workers.get(&pid));
+            worker.is_some_and(|worker| finishing || worker.can_take(max_untaken))
+        })
     }
 
     /// For the page that shows the cluster.
     fn status(&self) -> String {
-        let next = self.next().and_then(|slot| self.slots[slot].worker.as_ref());
+        let next = self.next_slot().and_then(|slot| self.slots[slot].worker);
         let mut workers: Vec<_> = self.workers.iter().collect();
-        workers.sort_by_key(|worker| (worker.slot, worker.born));
-        let workers = workers.iter().map(|worker| {
+        workers.sort_by_key(|(_, worker)| (worker.slot, worker.born));
+        let shown = workers.iter().take(SHOWN).map(|(pid, worker)| {
             json!({
                 "slot": worker.slot + 1,
-                "pid": worker.pid,
+                "pid": pid,
                 "age_ms": worker.born.elapsed().as_millis() as u64,
-                "requests": *worker.requests(),
-                "waiting": worker.held().len(),
-                "state": worker.state.borrow().name(),
+                "requests": worker.requests,
+                "waiting": worker.untaken.len(),
+                "state": worker.shown(),
                 "restarts": self.slots[worker.slot].starts.saturating_sub(1),
             })
         });
         json!({
             "master": std::process::id(),
             "shared": !self.shared.is_empty(),
-            "next": next.filter(|_| self.shared.is_empty()).map(|worker| worker.pid),
-            "workers": workers.collect::<Vec<_>>(),
+            "next": next.filter(|_| self.shared.is_empty()),
+            "workers": shown.collect::<Vec<_>>(),
+            "more": workers.len().saturating_sub(SHOWN),
         })
         .to_string()
     }
 }
 
+impl Slot {
+    fn died_young(&mut self) {
+        self.not_before = Instant::now() + self.pause;
+        self.pause = LONGEST_PAUSE.min(self.pause * 2);
+    }
+}
+
 impl Worker {
-    fn held(&self) -> MutexGuard<'_, VecDeque<(Instant, Arc<OwnedFd>)>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn can_take(&self, max_untaken: usize) -> bool {
+        self.state == State::Ready
+            && self.untaken.len() < max_untaken
+            && !self.takes_nothing()
+            && self.refused.is_none_or(|at| at.elapsed() >= REFUSED)
     }
 
-    fn requests(&self) -> MutexGuard<'_, u64> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn takes_nothing(&self) -> bool {
+        self.untaken.front().is_some_and(|(since, _)| since.elapsed() >= PASSED_OVER)
     }
 
-    async fn wait_for(&self, state: State) {
-        let _ = self.state.subscribe().wait_for(|now| *now >= state).await;
+    /// When it is killed, unless something changes.
+    fn deadline(&self) -> Option<Instant> {
+        let state = match self.state {
+            State::Starting => Some(self.born + START_LIMIT),
+            State::Ready => None,
+            State::Leaving(since) => Some(since + SHUTDOWN_LIMIT),
+        };
+        let hangs = self.untaken.front().map(|(since, _)| *since + HANGS);
+        state.into_iter().chain(hangs).min()
     }
 
-    fn is_ready(&self) -> bool {
-        *self.state.borrow() == State::Ready
-    }
-
-    fn can_take(&self, max_held: usize) -> bool {
-        let held = self.held();
-        self.is_ready()
-            && held.len() < max_held
-            && held.front().is_none_or(|(since, _)| since.elapsed() < STUCK)
-    }
-
-    /// From here on it is handed nothing.
-    fn leave(&self) {
-        self.state.send_if_modified(|state| state.rise(State::Leaving));
-    }
-
-    /// Tells it that nothing more will come: it finishes what it has, and ends.
-    fn close(&self) {
-        self.leave();
-        self.outbox.close();
-    }
-
-    /// Only while it is in the team: until then it is not reaped, and the number is its own.
-    fn kill(&self) {
-        if let Ok(pid) = i32::try_from(self.pid) {
-            let _ = kill(Pid::from_raw(pid), Name::SIGKILL);
-        }
-    }
-}
-
-impl State {
-    /// A state is never taken back.
-    fn rise(&mut self, to: State) -> bool {
-        let rises = *self < to;
-        if rises {
-            *self = to;
-        }
-        rises
-    }
-
-    fn name(self) -> &'static str {
-        match self {
+    fn shown(&self) -> &'static str {
+        match self.state {
             State::Starting => "starting",
+            State::Ready if self.takes_nothing() => "takes nothing",
             State::Ready => "ready",
-            State::Leaving => "leaving",
+            State::Leaving(_) => "leaving",
         }
     }
 }
 
-/// How a worker ended, in Node's words.
-struct Exit(u32, ExitStatus);
+/// A process that has not been waited for keeps its number, so this hits nobody else.
+fn kill_process(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
 
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Waits for the next connection, and takes it as a plain descriptor: the master is not to be
+/// woken by what the client sends.
+async fn accept(listener: &Option<Listener>) -> io::Result<OwnedFd> {
+    match listener {
+        Some(listener) => Ok(listener.accept().await?.into_std()?.into()),
+        None => std::future::pending().await,
+    }
+}
+
+fn into_fds(listener: Listener) -> io::Result<Vec<Arc<OwnedFd>>> {
+    let sockets = listener.into_sockets().into_iter();
+    sockets.map(|socket| Ok(Arc::new(socket.into_std()?.into()))).collect()
+}
+
+/// Listens to one worker until its end.
+async fn report(
+    pid: u32,
+    mut child: Child,
+    mut inbox: Inbox<ToMaster>,
+    reporter: UnboundedSender<(u32, News)>,
+) {
+    loop {
+        match inbox.receive().await {
+            Ok(Some(message)) => _ = reporter.send((pid, News::Says(message))),
+            Ok(None) => break,
+            Err(error) => {
+                warn(format_args!("{pid} → master: {error}"));
+                break;
+            }
+        }
+    }
+    // The end of its channel is the end of a worker; what goes on without it is none.
+    let status = match timeout(Duration::from_secs(1), child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            let _ = child.start_kill();
+            child.wait().await
+        }
+    };
+    let _ = reporter.send((pid, News::Ended(status.unwrap_or_default())));
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(pid, status) = self;
         writeln!(f, "{pid}번 워커가 종료되었습니다.")?;
         match (status.code(), status.signal()) {
             (Some(code), _) => write!(f, "code {code} signal null"),
             (None, signal) => {
                 let number = signal.unwrap_or_default();
-                match Name::try_from(number) {
+                match Signal::try_from(number) {
                     Ok(name) => write!(f, "code null signal {}", name.as_str()),
                     Err(_) => write!(f, "code null signal {number}"),
                 }
             }
         }
     }
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.hangup.recv() => Told::Hangup,
-        }
-    }
-}
-
-#[derive(PartialEq)]
-enum Told {
-    Stop,
-    Hangup,
-}
-
-/// What a stopped worker may cost the master: all workers together half of its open files.
-fn max_held(workers: usize) -> usize {
-    let (files, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
-    let files = usize::try_from(files).unwrap_or(usize::MAX);
-    (files / 2 / workers).clamp(1, MAX_HELD)
-}
-
-fn into_fds(listener: Listener) -> io::Result<Vec<Arc<OwnedFd>>> {
-    let sockets = listener.into_sockets().into_iter();
-    sockets.map(|socket| Ok(Arc::new(socket.into_std()?.into()))).collect()
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use common::error::CannotStart;
 use common::reply::{self, Reply, personal};
-use redis::aio::ConnectionManager;
+use redis::cmd;
 use serde_json::json;
-use session::redis::connect_from_env;
-use tokio::sync::OnceCell;
+use session::redis::Redis;
 use tokio::time::timeout;
 
 /// The counter in Redis. It outlives the workers, and the master: `redis-cli del` ends it.
@@ -19,13 +18,21 @@ const KEY: &str = "cluster:visits";
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The visits that this worker has answered.
-#[derive(Default)]
 pub struct Visits {
     own: AtomicU64,
-    redis: OnceCell<Option<ConnectionManager>>,
+    /// Connected when it is first asked: a worker starts without Redis too.
+    redis: Option<Redis>,
 }
 
 impl Visits {
+    /// With the Redis that `REDIS_URL` names, or without.
+    ///
+    /// # Errors
+    /// A bad URL.
+    pub fn from_env() -> Result<Self, CannotStart> {
+        Ok(Self { own: AtomicU64::new(0), redis: Redis::from_env()? })
+    }
+
     /// Counts one, here and in Redis: `{"pid":101,"own":3,"all":5}`.
     pub async fn count(&self) -> Reply {
         let own = self.own.fetch_add(1, Relaxed) + 1;
@@ -40,10 +47,7 @@ impl Visits {
     /// `INCR` adds one and returns the sum in one step: two workers never read the same
     /// number. Nothing without `REDIS_URL`, or while Redis is away.
     async fn count_all(&self) -> Option<u64> {
-        // A worker starts without Redis too: here it connects when it is first asked.
-        let connection = self.redis.get_or_try_init(connect_from_env).await.ok()?;
-        let mut connection = connection.clone()?;
-        redis::cmd("INCR").arg(KEY).query_async(&mut connection).await.ok()
+        self.redis.as_ref()?.once(cmd("INCR").arg(KEY)).await.ok()
     }
 }
 
@@ -53,5 +57,8 @@ impl Visits {
 /// # Errors
 /// No Redis answers there.
 pub async fn check_redis() -> Result<(), CannotStart> {
-    connect_from_env().await.map(drop)
+    match Redis::from_env()? {
+        Some(redis) => redis.check().await,
+        None => Ok(()),
+    }
 }

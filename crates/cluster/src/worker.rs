@@ -2,28 +2,32 @@
 
 use std::env;
 use std::fs::File;
-use std::future::{Future, pending};
-use std::io::{self, ErrorKind};
+use std::future::Future;
+use std::io;
+use std::mem::take;
 use std::net::TcpStream as StdTcpStream;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use common::CannotStart;
-use common::connection::Seat;
-use common::listen::accept_any;
-use common::serve::{self, Source};
-use nix::errno::Errno;
+use common::connection::{Connection, Connections};
+use common::error::CannotStart;
+use common::guard::open_files;
+use common::ko_en;
+use common::listen::Listener;
+use common::log::warn;
+use common::serve::accept_loop;
 use nix::unistd::dup2_stdin;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::channel::{self, Inbox, Outbox};
+use crate::message::{ToMaster, ToWorker};
 
 /// Names the socket that a worker inherits: see [`channel::identity`].
 pub(crate) const SOCKET: &str = "CLUSTER_SOCKET";
@@ -34,11 +38,16 @@ const REPORT: Duration = Duration::from_millis(100);
 /// How long the master may take over an answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// Whoever sends SIGTERM to a worker may be sending it to the master as well, and then nobody
+/// is to be replaced: so the worker waits this long before it says that it leaves.
+const MASTER_TOO: Duration = Duration::from_millis(50);
+
 /// This process as a worker.
 pub struct Worker {
-    inbox: Inbox,
+    inbox: Inbox<ToWorker>,
     listeners: Vec<TcpListener>,
-    to_master: Arc<ToMaster>,
+    loopback: bool,
+    master: Arc<MasterHandle>,
 }
 
 impl Worker {
@@ -62,112 +71,136 @@ impl Worker {
         let (outbox, mut inbox) = channel::open(socket)?;
         let mut listeners = Vec::new();
         loop {
-            match (inbox.receive().await?.as_deref(), inbox.take_fd()) {
-                (Some("listener"), Some(fd)) => {
+            match (inbox.receive().await?, inbox.take_fd()) {
+                (Some(ToWorker::Listener), Some(fd)) => {
                     listeners.push(TcpListener::from_std(fd.into())?);
                 }
-                (Some("start"), _) => break,
+                (Some(ToWorker::Start { loopback }), _) => {
+                    let master = Arc::new(MasterHandle::new(outbox));
+                    return Ok(Some(Self { inbox, listeners, loopback, master }));
+                }
                 other => {
-                    return Err(CannotStart(format!(
-                        "워커가 시작하기 전에 마스터가 사라졌습니다: {other:?}"
+                    return Err(CannotStart(ko_en!(
+                        "워커가 시작하기 전에 마스터가 사라졌습니다: {other:?}",
+                        "The master was gone before its worker had started: {other:?}"
                     )));
                 }
             }
         }
-        let to_master = Arc::new(ToMaster::new(outbox));
-        Ok(Some(Self { inbox, listeners, to_master }))
     }
 
     /// What handlers can tell the master, and ask of it.
-    pub fn to_master(&self) -> Arc<ToMaster> {
-        self.to_master.clone()
+    pub fn master(&self) -> Arc<MasterHandle> {
+        self.master.clone()
     }
 
     /// Does `connect` with each connection that comes, until the master says that no more
-    /// will, or is gone; then finishes what is in flight.
+    /// will, or is gone; then finishes what is in flight. Returns the status to exit with.
     ///
     /// # Errors
     /// The system refuses to tell us of signals.
-    pub async fn run<C, F>(self, connect: C) -> Result<ExitCode, CannotStart>
+    pub async fn run<C, F>(self, connect: C) -> io::Result<i32>
     where
-        C: Fn(TcpStream, Arc<Seat>) -> F,
+        C: Fn(TcpStream, Arc<Connection>) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { inbox, listeners, to_master } = self;
-        tokio::spawn(obey(to_master.clone(), Signals::new()?));
-        tokio::spawn(report(to_master.clone()));
-        let source =
-            Incoming { inbox, listeners, to_master: to_master.clone(), ended: false };
-        to_master.outbox.send("ready");
-        serve::run(source, pending(), connect).await;
-        // What the master has not heard by now it would give to somebody else.
-        let _ = timeout(ANSWER, to_master.outbox.flush()).await;
-        Ok(to_master.leaving.get().copied().unwrap_or(ExitCode::SUCCESS))
-    }
-}
-
-/// The connections of a worker: handed on by the master, or taken from sockets that all
-/// workers share.
-struct Incoming {
-    inbox: Inbox,
-    listeners: Vec<TcpListener>,
-    to_master: Arc<ToMaster>,
-    ended: bool,
-}
-
-impl Source for Incoming {
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let Self { inbox, listeners, to_master, ended } = self;
-        let shared = !listeners.is_empty();
-        if *ended && shared {
-            // The sweep at the end: what waits at the door we may be the last to take.
-            return accept_any(listeners).await;
-        }
-        while !*ended {
-            let line = tokio::select! {
-                line = inbox.receive() => line?,
-                accepted = accept_any(listeners), if shared => return accepted,
+        let Self { mut inbox, listeners, loopback, master } = self;
+        let stop = master.stop.clone();
+        let connections = Connections::new(open_files::limit(), stop, loopback);
+        let connect = Arc::new(connect);
+        let accepting = (!listeners.is_empty()).then(|| {
+            let (listener, connect) = (Listener::inherited(listeners), connect.clone());
+            let connect = move |stream, connection| connect(stream, connection);
+            tokio::spawn(accept_loop(listener, connections.clone(), connect))
+        });
+        tokio::spawn(leave_at_sigterm(master.clone(), Signals::new()?));
+        tokio::spawn(report(master.clone()));
+        master.outbox.send(ToMaster::Ready);
+        let mut took = 0;
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = inbox.receive() => message,
+                // One message for all connections that came together.
+                () = std::future::ready(()), if took > 0 => {
+                    master.outbox.send(ToMaster::Took(take(&mut took)));
+                    continue;
+                }
             };
-            match line.as_deref() {
-                Some("connection") => return to_master.took(inbox.take_fd()),
-                Some(line) => to_master.heard(line),
-                None => {
-                    *ended = true;
-                    to_master.ended();
+            match message {
+                Ok(Some(ToWorker::Connection)) => {
+                    let stream = inbox.take_fd().and_then(|fd| into_stream(fd).ok());
+                    match stream.and_then(|s| Some((s, connections.try_place()?))) {
+                        Some((stream, place)) => {
+                            took += 1;
+                            let connection = connections.open(place);
+                            tokio::spawn(connect(stream, connection));
+                        }
+                        None => {
+                            let before = ToMaster::Took(take(&mut took));
+                            master.outbox.send(before);
+                            master.outbox.send(ToMaster::Refused);
+                        }
+                    }
+                }
+                Ok(Some(ToWorker::Status(json))) => _ = master.status.send_replace(json),
+                Ok(Some(ToWorker::Stop)) => {
+                    master.stop.cancel();
+                    master.outbox.send(ToMaster::Told);
+                }
+                Ok(Some(ToWorker::Crash)) => master.leave(1),
+                Ok(Some(ToWorker::Listener | ToWorker::Start { .. })) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    warn(format_args!("master → worker: {error}"));
+                    break;
                 }
             }
         }
-        Err(ErrorKind::UnexpectedEof.into())
+        // Nothing more will come.
+        master.ended.store(true, Relaxed);
+        master.stop.cancel();
+        if let Some(accepting) = accepting {
+            let _ = accepting.await;
+        }
+        connections.finish().await;
+        // What the master has not heard by now it would give to somebody else.
+        let _ = timeout(ANSWER, master.outbox.flush()).await;
+        Ok(master.status_to_exit_with.get().copied().unwrap_or(0))
     }
 }
 
+fn into_stream(fd: OwnedFd) -> io::Result<TcpStream> {
+    let stream = StdTcpStream::from(fd);
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
+}
+
 /// What a worker tells its master, and asks of it; `process.send` in Node.
-pub struct ToMaster {
-    outbox: Outbox,
+pub struct MasterHandle {
+    outbox: Outbox<ToMaster>,
+    /// Connections of this worker are to end.
+    stop: CancellationToken,
     requests: AtomicU64,
     answered: Notify,
-    leaving: OnceLock<ExitCode>,
     crashing: AtomicBool,
-    asking: Mutex<Asking>,
-}
-
-#[derive(Default)]
-struct Asking {
-    waiting: Vec<oneshot::Sender<String>>,
-    last: Option<String>,
+    status_to_exit_with: OnceLock<i32>,
+    status: watch::Sender<String>,
     /// The channel has ended: the master hears us, and we hear it no more.
-    ended: bool,
+    ended: AtomicBool,
 }
 
-impl ToMaster {
-    fn new(outbox: Outbox) -> Self {
+impl MasterHandle {
+    fn new(outbox: Outbox<ToMaster>) -> Self {
         Self {
             outbox,
+            stop: CancellationToken::new(),
             requests: AtomicU64::new(0),
             answered: Notify::new(),
-            leaving: OnceLock::new(),
             crashing: AtomicBool::new(false),
-            asking: Mutex::default(),
+            status_to_exit_with: OnceLock::new(),
+            status: watch::Sender::default(),
+            ended: AtomicBool::new(false),
         }
     }
 
@@ -184,72 +217,35 @@ impl ToMaster {
             let this = self.clone();
             tokio::spawn(async move {
                 sleep(delay).await;
-                this.leave(ExitCode::FAILURE);
+                this.leave(1);
             });
         }
     }
 
-    /// Tells the master to hand us nothing more. It answers with the end of the channel,
+    /// Graceful shutdown of this worker alone. The master answers with the end of the channel,
     /// behind all that it has handed to us: so nothing is lost on the way.
-    fn leave(&self, code: ExitCode) {
-        if self.leaving.set(code).is_ok() {
-            self.outbox.send("leaving");
+    fn leave(&self, status: i32) {
+        if self.status_to_exit_with.set(status).is_ok() {
+            self.outbox.send(ToMaster::Leaving);
+            self.stop.cancel();
         }
     }
 
     /// How all workers are, as JSON; a worker that is leaving tells what it heard last. Nothing
     /// when the master has no time for us.
     pub async fn status(&self) -> Option<String> {
-        let (waiting, answer) = oneshot::channel();
-        {
-            let mut asking = self.asking();
-            if asking.ended {
-                return asking.last.clone();
-            }
-            asking.waiting.push(waiting);
+        let mut status = self.status.subscribe();
+        if !self.ended.load(Relaxed) {
+            self.outbox.send(ToMaster::Status);
+            timeout(ANSWER, status.changed()).await.ok()?.ok()?;
         }
-        self.outbox.send("status");
-        timeout(ANSWER, answer).await.ok()?.ok()
-    }
-
-    fn asking(&self) -> MutexGuard<'_, Asking> {
-        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+        let json = status.borrow().clone();
+        (!json.is_empty()).then_some(json)
     }
 
     /// Asks the master to have a worker end with status 1.
     pub fn crash(&self, pid: u32) {
-        self.outbox.send(format!("crash {pid}"));
-    }
-
-    /// A connection has come, and the master need not keep it for us any more; or there is no
-    /// room for one more open file here, and somebody else must take it.
-    fn took(&self, fd: Option<OwnedFd>) -> io::Result<TcpStream> {
-        let fd = fd.ok_or(io::Error::from(Errno::EMFILE));
-        let stream = fd.and_then(|fd| {
-            let stream = StdTcpStream::from(fd);
-            stream.set_nonblocking(true)?;
-            TcpStream::from_std(stream)
-        });
-        self.outbox.send(if stream.is_ok() { "took" } else { "refused" });
-        stream
-    }
-
-    fn heard(&self, line: &str) {
-        if line == "crash" {
-            self.leave(ExitCode::FAILURE);
-        } else if let Some(status) = line.strip_prefix("status ") {
-            let mut asking = self.asking();
-            asking.last = Some(status.to_owned());
-            for waiting in asking.waiting.drain(..) {
-                let _ = waiting.send(status.to_owned());
-            }
-        }
-    }
-
-    fn ended(&self) {
-        let mut asking = self.asking();
-        asking.ended = true;
-        asking.waiting.clear();
+        self.outbox.send(ToMaster::Crash(pid));
     }
 }
 
@@ -269,18 +265,20 @@ impl Signals {
     }
 }
 
-/// SIGTERM to a worker: the master decides whether it leaves alone, or all do.
-async fn obey(to_master: Arc<ToMaster>, mut signals: Signals) {
+async fn leave_at_sigterm(master: Arc<MasterHandle>, mut signals: Signals) {
     while signals.terminate.recv().await.is_some() {
-        to_master.outbox.send("terminated");
+        sleep(MASTER_TOO).await;
+        if !master.stop.is_cancelled() {
+            master.leave(0);
+        }
     }
 }
 
 /// Tells the master how many requests there were, now and then.
-async fn report(to_master: Arc<ToMaster>) {
+async fn report(master: Arc<MasterHandle>) {
     loop {
-        to_master.answered.notified().await;
-        to_master.outbox.send(format!("requests {}", to_master.requests.load(Relaxed)));
+        master.answered.notified().await;
+        master.outbox.send(ToMaster::Requests(master.requests.load(Relaxed)));
         sleep(REPORT).await;
     }
 }

@@ -18,11 +18,6 @@ const LAST_GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 testkit::every_lesson!(super::BIN);
 
-#[test]
-fn the_readmes_are_true() {
-    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
-}
-
 /// The number of the worker that answered.
 #[track_caller]
 fn worker(answer: &Answer) -> u32 {

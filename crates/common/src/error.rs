@@ -1,15 +1,18 @@
 //! The two ways to fail: a request that gets no good answer, and a server that cannot start.
 
 use std::borrow::Cow;
+use std::process::ExitCode;
 use std::{fmt, io};
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue};
 
+use crate::ko_en;
+use crate::log::{Escaped, warn};
 use crate::reply::{self, Reply};
 
 /// An answer that is an error: a status and one line of plain text that says what was wrong
-/// and what would be right. Handlers return it with `?` or `Err`; `serve` turns it into a reply.
+/// and what would be right. Handlers return it with `?` or `Err`.
 #[derive(Debug)]
 pub struct Error {
     /// 4xx or 5xx.
@@ -19,7 +22,7 @@ pub struct Error {
     /// For the log only: what the client must not see (paths, addresses, causes).
     pub detail: Option<String>,
     /// The methods that a 405 names (RFC 9110 section 15.5.6).
-    pub allow: Option<&'static str>,
+    pub allow: Option<HeaderValue>,
 }
 
 impl Error {
@@ -44,11 +47,15 @@ impl Error {
         self
     }
 
-    /// The reply that the client gets.
+    /// The reply that the client gets. The detail, if there is one, is logged.
     pub fn into_reply(self) -> Reply {
+        if let Some(detail) = self.detail {
+            let line = format!("{} {}: {detail}", self.status.as_str(), self.message);
+            warn(Escaped(&line));
+        }
         let mut reply = reply::text(self.status, self.message);
         if let Some(allow) = self.allow {
-            reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            reply.headers_mut().insert(ALLOW, allow);
         }
         reply
     }
@@ -57,8 +64,8 @@ impl Error {
 /// `?` on an I/O error is a 500. What went wrong is for the log: the client learns no paths.
 impl From<io::Error> for Error {
     fn from(cause: io::Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "서버 내부 오류입니다.")
-            .with_detail(cause)
+        let message = ko_en!("서버 내부 오류입니다.", "An error inside the server.");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message).with_detail(cause)
     }
 }
 
@@ -68,6 +75,15 @@ impl From<io::Error> for Error {
 /// exits with status 1; so `Debug` here is the line itself.
 pub struct CannotStart(pub String);
 
+impl CannotStart {
+    /// What Rust does with an error that `main` returns, but in one `write`: several processes
+    /// that print to one terminal (the workers of cluster) must not mix their lines.
+    pub fn report(self) -> ExitCode {
+        warn(format_args!("Error: {}", self.0));
+        ExitCode::FAILURE
+    }
+}
+
 impl fmt::Debug for CannotStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -76,6 +92,9 @@ impl fmt::Debug for CannotStart {
 
 impl From<io::Error> for CannotStart {
     fn from(cause: io::Error) -> Self {
-        Self(format!("서버를 시작할 수 없습니다: {cause}"))
+        Self(ko_en!(
+            "서버를 시작할 수 없습니다: {cause}",
+            "The server cannot start: {cause}"
+        ))
     }
 }

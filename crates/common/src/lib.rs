@@ -1,30 +1,29 @@
 //! What more than one lesson borrows.
 //!
-//! Lesson 1 (`hello`) writes the accept loop by hand; from lesson 2 on it is [`serve()`], the
-//! same loop with what a real server needs. Read in this order: `listen` (where connections
-//! come from), `serve` (the loop), `room` (who may stay), `connection` (what is done with one),
-//! `io` (its clocks); for https and http2 then `tls` and `connection/http2`.
+//! A request comes down through [`mod@serve`] (the accept loop), [`mod@http1`] (one connection)
+//! and [`guard`] (what every request is checked for) to a lesson's `handle`, and its [`Reply`]
+//! goes back the same way. Each lesson's README says which of these files to read, and when.
+//! `guard` is on no lesson's list: it is for whoever takes a lesson into production.
 
 pub mod body;
 pub mod connection;
 #[cfg(feature = "cookie")]
 pub mod cookie;
 pub mod error;
-pub mod files;
-mod io;
+pub mod guard;
+pub mod http1;
+pub mod language;
 pub mod listen;
 pub mod log;
 pub mod query;
 pub mod reply;
-mod room;
 pub mod serve;
-pub mod signal;
-#[cfg(feature = "tls")]
-pub mod tls;
-mod wire;
+pub mod settings;
+pub mod stop;
+pub mod wire;
 
 pub use error::{CannotStart, Error};
-pub use files::Files;
+pub use http1::http1;
 pub use listen::listen;
 pub use reply::Reply;
 pub use serve::serve;

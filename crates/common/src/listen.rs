@@ -1,13 +1,26 @@
 //! Where connections come from: `HOST` and `PORT`, the listening sockets, the first line.
 
-use std::env;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::error::CannotStart;
+use crate::ko_en;
 use crate::log::warn;
+use crate::settings::{command, number, program, variable};
+
+/// Connections that the kernel accepts for us before we take them. Linux cuts it to
+/// `net.core.somaxconn`, 4,096 unless changed.
+const BACKLOG: u32 = 4096;
+
+/// What may lie in the kernel for one client, in bytes (Linux doubles it for its bookkeeping).
+///
+/// Without a limit it grows to megabytes, and only when a third of that is free again does
+/// the kernel say that the client has taken something: one that reads 30 KiB a second would
+/// look dead for half a minute. With this one it has to take some 80 KiB in 30 s. The price is
+/// speed over long distances: at 100 ms of round trip about 2 MB/s for one connection.
+pub const SEND_BUFFER: u32 = 128 * 1024;
 
 /// The listening sockets of one server: one for each address of `HOST`, all on one port.
 pub struct Listener {
@@ -24,8 +37,18 @@ pub struct Listener {
 /// Arguments on the command line, a bad `HOST` or `PORT`, a port that is taken or forbidden.
 pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
     no_arguments()?;
-    let asked = port_from_env("PORT")?;
-    open("PORT", asked.unwrap_or(port), asked.is_none()).await
+    let asked = number("PORT", 0..=u16::MAX, 8090)?;
+    match open("PORT", asked.unwrap_or(port)).await {
+        Err((_, ErrorKind::PermissionDenied)) if port == 443 && asked.is_none() => {
+            warn(ko_en!(
+                "443번 포트는 관리자만 열 수 있어 8443번 포트를 씁니다.",
+                "Port 443 is kept for the administrator: using port 8443."
+            ));
+            open("PORT", 8443).await
+        }
+        opened => opened,
+    }
+    .map_err(|(error, _)| error)
 }
 
 /// A second listener of the same server, on the port that the environment variable `name`
@@ -34,26 +57,23 @@ pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
 /// # Errors
 /// As [`listen`], with that variable's name.
 pub async fn listen_beside(name: &str, port: u16) -> Result<Listener, CannotStart> {
-    open(name, port_from_env(name)?.unwrap_or(port), false).await
+    let port = number(name, 0..=u16::MAX, 8090)?.unwrap_or(port);
+    open(name, port).await.map_err(|(error, _)| error)
 }
 
-/// Opens `port`, which the variable `name` may have given. With `may_move`, 8443 stands in for
-/// a 443 that the system keeps for its administrator.
-async fn open(name: &str, port: u16, may_move: bool) -> Result<Listener, CannotStart> {
-    let host = host_from_env();
-    let addresses = resolve(&host).await?;
-    let sockets = match bind_all(&addresses, port).await {
-        Err(error)
-            if error.kind() == ErrorKind::PermissionDenied && port == 443 && may_move =>
-        {
-            warn("443번 포트는 관리자만 열 수 있어 8443번 포트를 씁니다.");
-            return Box::pin(open(name, 8443, false)).await;
-        }
-        bound => bound.map_err(|error| cannot_bind(name, &host, port, &error))?,
-    };
-    let address = sockets[0].local_addr();
-    let port = address.map_err(|e| cannot_bind(name, &host, port, &e))?.port();
-    Ok(Listener { sockets, host, port })
+/// Opens `port`, which the variable `name` may have given.
+async fn open(name: &str, port: u16) -> Result<Listener, (CannotStart, ErrorKind)> {
+    // `[::1]` as in a URL is as good as `::1`.
+    let host = variable("HOST").unwrap_or("localhost".into());
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let host = inner.unwrap_or(&host).to_owned();
+    let addresses = resolve(&host).await.map_err(|error| (error, ErrorKind::NotFound))?;
+    let bound = bind_all(&addresses, port)
+        .and_then(|sockets| Ok((sockets[0].local_addr()?.port(), sockets)));
+    match bound {
+        Ok((port, sockets)) => Ok(Listener { sockets, host, port }),
+        Err(error) => Err((cannot_bind(name, &host, port, &error), error.kind())),
+    }
 }
 
 impl Listener {
@@ -62,12 +82,32 @@ impl Listener {
     /// # Errors
     /// Whatever `accept(2)` says: a client that left again, or no file descriptor to spare.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        accept_any(&self.sockets).await
+        let (stream, _) = match &self.sockets[..] {
+            [one] => one.accept().await?,
+            [one, two, ..] => tokio::select! {
+                accepted = one.accept() => accepted?,
+                accepted = two.accept() => accepted?,
+            },
+            [] => std::future::pending().await,
+        };
+        Ok(stream)
+    }
+
+    /// Listening sockets that this process has from another one.
+    pub fn inherited(sockets: Vec<TcpListener>) -> Self {
+        Self { sockets, host: String::new(), port: 0 }
     }
 
     /// The port that was taken: the real one, also after `PORT=0`.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether only this machine itself can connect.
+    pub fn is_loopback(&self) -> bool {
+        let mut addresses = self.sockets.iter().map(TcpListener::local_addr);
+        addresses
+            .all(|address| address.is_ok_and(|a| a.ip().to_canonical().is_loopback()))
     }
 
     /// The listening sockets themselves, for whoever accepts in another way.
@@ -91,69 +131,14 @@ impl Listener {
     }
 }
 
-/// Waits for the next connection on any of these sockets. Dropping the future loses none.
-///
-/// # Errors
-/// See [`Listener::accept`].
-pub async fn accept_any(sockets: &[TcpListener]) -> io::Result<TcpStream> {
-    let (stream, _) = match sockets {
-        [one] => one.accept().await?,
-        [one, two, ..] => tokio::select! {
-            accepted = one.accept() => accepted?,
-            accepted = two.accept() => accepted?,
-        },
-        [] => return std::future::pending().await,
-    };
-    // Without this a small write waits up to 40 ms for the ACK of the one before (Nagle).
-    // Where that fails the client is gone already, which its task will see.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
-
-/// Reads a port from an environment variable; `None` when it is not set, or empty.
-///
-/// # Errors
-/// Not a number from 0 to 65535.
-pub fn port_from_env(name: &str) -> Result<Option<u16>, CannotStart> {
-    let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    // `+80` is a number to Rust, but no port to anybody else.
-    let digits = value.to_str().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).map(Some).ok_or_else(|| {
-        CannotStart(format!(
-            "{name}={value:?} 값이 잘못되었습니다: 0부터 65535까지의 숫자여야 합니다. \
-             예: {name}=8090 cargo run -p {}",
-            program()
-        ))
-    })
-}
-
-/// The program's own name, for the commands in its messages.
-pub fn program() -> String {
-    let path = env::current_exe().unwrap_or_default();
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 fn no_arguments() -> Result<(), CannotStart> {
-    match env::args_os().nth(1) {
-        None => Ok(()),
-        Some(argument) => Err(CannotStart(format!(
-            "{argument:?}: 이 서버는 인자를 받지 않습니다. 설정은 환경 변수로 합니다. \
-             예: PORT=8090 cargo run -p {}",
-            program()
-        ))),
-    }
-}
-
-fn host_from_env() -> String {
-    let host = env::var_os("HOST").filter(|host| !host.is_empty());
-    let host = host.map_or("localhost".into(), |h| h.to_string_lossy().into_owned());
-    // `[::1]` as in a URL is as good as `::1`.
-    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) => inner.to_owned(),
-        None => host,
-    }
+    let Some(argument) = std::env::args_os().nth(1) else { return Ok(()) };
+    let command = command("PORT", 8090);
+    Err(CannotStart(ko_en!(
+        "{argument:?}: 이 서버는 인자를 받지 않습니다. 설정은 환경 변수로 합니다. 예: {command}",
+        "{argument:?}: this server takes no arguments. Its settings are environment variables. \
+         Example: {command}"
+    )))
 }
 
 /// `localhost` is both loopback addresses, whatever the system's hosts file says: nothing
@@ -162,51 +147,67 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, CannotStart> {
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
-    let unknown = |why: String| {
-        CannotStart(format!(
-            "HOST={host:?} 주소를 찾을 수 없습니다: {why}. 이 컴퓨터에서만 쓰려면: \
-             HOST=localhost cargo run -p {}",
-            program()
-        ))
+    let why = match tokio::net::lookup_host((host, 0)).await {
+        Ok(found) => {
+            let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            addresses.dedup();
+            addresses.truncate(2);
+            if !addresses.is_empty() {
+                return Ok(addresses);
+            }
+            ko_en!("주소 없음", "no address")
+        }
+        Err(error) => error.to_string(),
     };
-    let found =
-        tokio::net::lookup_host((host, 0)).await.map_err(|e| unknown(e.to_string()))?;
-    let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-    addresses.dedup();
-    addresses.truncate(2);
-    if addresses.is_empty() {
-        Err(unknown("주소 없음".into()))
-    } else {
-        Ok(addresses)
-    }
+    let command = command("HOST", "localhost");
+    Err(CannotStart(ko_en!(
+        "HOST={host:?} 주소를 찾을 수 없습니다: {why}. 이 컴퓨터에서만 쓰려면: {command}",
+        "There is no address for HOST={host:?}: {why}. For this machine alone: {command}"
+    )))
 }
 
 /// Binds every address to one port. With port 0 the first address chooses it; where it is
 /// taken on the second address, both try again with another.
-async fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
+fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
     let mut tries = if port == 0 { 20 } else { 1 };
     loop {
         tries -= 1;
-        match bind_once(addresses, port).await {
+        match bind_once(addresses, port) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => continue,
             bound => return bound,
         }
     }
 }
 
-async fn bind_once(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
+fn bind_once(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListener>> {
     let mut sockets: Vec<TcpListener> = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let port =
-            sockets.first().map_or(Ok(port), |s| s.local_addr().map(|a| a.port()))?;
-        match TcpListener::bind(SocketAddr::new(*address, port)).await {
-            Ok(socket) => sockets.push(socket),
+        match bind(SocketAddr::new(*address, port)) {
+            Ok(socket) => {
+                port = socket.local_addr()?.port();
+                sockets.push(socket);
+            }
             // A machine without IPv6 still has 127.0.0.1.
             Err(error) if !sockets.is_empty() && is_absent(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(sockets)
+}
+
+/// A listening socket. Those that it accepts have its options.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket =
+        if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again takes its port back at once (on Windows that means
+    // something else).
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Without this a small write waits up to 40 ms for the ACK of the one before (Nagle).
+    socket.set_nodelay(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -220,20 +221,30 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 fn cannot_bind(name: &str, host: &str, port: u16, error: &io::Error) -> CannotStart {
-    let (lesson, other) = (program(), if port == 443 { 8443 } else { 8090 });
     CannotStart(match error.kind() {
-        ErrorKind::AddrInUse => format!(
-            "{port}번 포트는 다른 프로그램이 이미 쓰고 있습니다. 비어 있는 포트로 실행: \
-             {name}=0 cargo run -p {lesson}"
-        ),
-        ErrorKind::PermissionDenied => format!(
-            "{port}번 포트를 열 권한이 없습니다. 다른 포트로 실행: \
-             {name}={other} cargo run -p {lesson}"
-        ),
-        _ => format!(
-            "HOST={host}, {name}={port}에서 기다릴 수 없습니다: {error}. \
-             이 컴퓨터에서만 쓰려면: HOST=localhost cargo run -p {lesson}"
-        ),
+        ErrorKind::AddrInUse => {
+            let command = command(name, 0);
+            ko_en!(
+                "{port}번 포트는 다른 프로그램이 이미 쓰고 있습니다. 비어 있는 포트로 실행: {command}",
+                "Another program uses port {port}. With a free one: {command}"
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            let command = command(name, if port == 443 { 8443 } else { 8090 });
+            ko_en!(
+                "{port}번 포트를 열 권한이 없습니다. 다른 포트로 실행: {command}",
+                "Port {port} is forbidden to you. With another one: {command}"
+            )
+        }
+        _ => {
+            let lesson = program();
+            ko_en!(
+                "HOST={host}, {name}={port}에서 기다릴 수 없습니다: {error}. \
+                 이 컴퓨터에서만 쓰려면: HOST=localhost cargo run -p {lesson}",
+                "Cannot listen at HOST={host}, {name}={port}: {error}. \
+                 For this machine alone: HOST=localhost cargo run -p {lesson}"
+            )
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hyper::Uri;
 use percent_encoding::percent_decode;
 
-use crate::Error;
+use crate::{Error, ko_en};
 
 /// The first value of `name` in the query, decoded as a browser's form encodes it: `+` is a
 /// space, `%EC%95%88` is 안 (WHATWG URL, application/x-www-form-urlencoded). A `%` that
@@ -19,8 +19,9 @@ pub fn first(uri: &Uri, name: &str) -> Result<Option<String>, Error> {
         if *decode(key) == *name.as_bytes() {
             return match String::from_utf8(decode(value).into_owned()) {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(Error::bad_request(format!(
-                    "{name} 값이 올바른 UTF-8이 아닙니다. 예: ?{name}=%EC%95%88%EB%8B%88"
+                Err(_) => Err(Error::bad_request(ko_en!(
+                    "{name} 값이 올바른 UTF-8이 아닙니다. 예: ?{name}=%EC%95%88%EB%8B%88",
+                    "{name} is no UTF-8. Example: ?{name}=%EC%95%88%EB%8B%88"
                 ))),
             };
         }

@@ -8,7 +8,7 @@ use hyper::header::{
 };
 use hyper::{Method, Response, StatusCode};
 
-use crate::Error;
+use crate::{Error, ko_en};
 
 /// A whole answer. The body is one piece of memory: for a page or a JSON text, a channel or a
 /// stream would only cost more.
@@ -19,9 +19,11 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
 /// Scripts, styles and pictures from this server alone and nothing inline, so that a name with
-/// markup in it stays a name even where a page forgets to escape it (CSP level 3).
-const PAGE_POLICY: HeaderValue =
-    HeaderValue::from_static("default-src 'self'; form-action 'self'");
+/// markup in it stays a name even where a page forgets to escape it; and no page of another site
+/// may frame ours and have its visitors press our buttons (CSP level 3).
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; form-action 'self'; frame-ancestors 'none'",
+);
 
 /// 200 with a page.
 pub fn html(page: impl Into<Full<Bytes>>) -> Reply {
@@ -78,17 +80,24 @@ pub fn personal(reply: &mut Reply) {
 /// The end of every `match` on method and path: the path is known, this method is not one of
 /// `allow`. 204 for `OPTIONS`, 405 for all others, both with `Allow` (RFC 9110 section 10.2.1).
 ///
-/// `HEAD` never comes here: [`crate::serve()`] hands it on as `GET`.
+/// `HEAD` never comes here: [`mod@crate::guard`] hands it on as `GET`.
+///
+/// # Errors
+/// The 405.
 pub fn not_allowed(method: &Method, allow: &'static str) -> Result<Reply, Error> {
+    let allow_value = HeaderValue::from_static(allow);
     if method == Method::OPTIONS {
         let mut reply = Response::default();
         *reply.status_mut() = StatusCode::NO_CONTENT;
         let headers = reply.headers_mut();
-        headers.insert(ALLOW, HeaderValue::from_static(allow));
+        headers.insert(ALLOW, allow_value);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         return Ok(reply);
     }
-    let message = format!("{method} 메서드는 쓸 수 없습니다. 쓸 수 있는 메서드: {allow}");
+    let message = ko_en!(
+        "{method} 메서드는 쓸 수 없습니다. 쓸 수 있는 메서드: {allow}",
+        "The method {method} is not allowed here. Allowed: {allow}"
+    );
     let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, message);
-    Err(Error { allow: Some(allow), ..error })
+    Err(Error { allow: Some(allow_value), ..error })
 }

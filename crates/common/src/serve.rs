@@ -1,126 +1,108 @@
-//! The accept loop of lesson 1, with what a real server needs round it: room for new
-//! connections, rest after a failed accept, and a stop that cuts nobody off.
+//! The accept loop of lesson 1, with a limit on connections and a graceful shutdown.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::sleep;
 
-use crate::connection::{self, Answer, Seat};
-use crate::error::CannotStart;
+use crate::connection::{Connection, Connections};
+use crate::error::{CannotStart, Error};
+use crate::guard::open_files;
 use crate::listen::{Listener, listen};
-use crate::log::{self, say, warn};
-use crate::room::Room;
-use crate::signal::stop_signal;
-use crate::{Error, Request};
+use crate::log::{say, warn};
+use crate::stop::{Hangup, Signals};
+use crate::{Reply, Request, http1, ko_en};
 
-/// How long what is in flight may take once the server was told to stop.
-pub const DRAIN: Duration = Duration::from_secs(10);
+/// The pause after a failed accept: without it the loop would spin at full speed until somebody
+/// closes a file.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the listener stays open at the end for those who are at the door. A connection
-/// that the system has taken shows itself only when the runtime next asks for events.
-const SWEEP: Duration = Duration::from_millis(20);
+/// How long connections are still accepted once the server is to stop. Closing the listener at
+/// once would reset those that the kernel has accepted already and that we have not seen yet.
+pub const LAST_ACCEPTS: Duration = Duration::from_millis(20);
 
-/// The pause after a failed accept: without it the loop would spin at full speed until
-/// somebody closes a file.
-const REST: Duration = Duration::from_millis(100);
-
-/// Serves HTTP/1.1 with `handle` until SIGINT or SIGTERM, then finishes what is in flight.
+/// Serves HTTP/1.1 with `handle` until SIGINT or SIGTERM; then finishes what is in flight and
+/// ends the process with status 0.
 ///
 /// `http.createServer(handle).listen(port)` in Node, but for the limits.
 ///
 /// # Errors
 /// The server cannot start: see [`listen`].
-pub async fn serve<H, F, B>(port: u16, handle: H) -> Result<(), CannotStart>
+pub async fn serve<H, F>(port: u16, handle: H) -> Result<(), CannotStart>
 where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<hyper::Response<B>, Error>> + Send + 'static,
-    B: Answer,
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
+    let signals = Signals::catch(Hangup::Stops)?;
     let listener = listen(port).await?;
-    let stop = stop_signal()?;
+    let limit = open_files::limit();
+    let connections = Connections::new(limit, signals.stop, listener.is_loopback());
     say(listener.first_line("http"));
-    run(listener, stop, move |stream, seat| {
-        connection::http1(stream, seat, handle.clone())
+    accept_loop(listener, connections.clone(), move |stream, connection| {
+        http1(stream, connection, handle.clone())
     })
     .await;
-    Ok(())
+    connections.finish().await;
+    // Not by returning from `main`: the runtime would wait for blocking calls that hang.
+    std::process::exit(0);
 }
 
-/// Where connections come from: the sockets of a [`Listener`], or another process that
-/// accepts and hands them on.
-pub trait Source: Send {
-    /// Waits for the next connection. Dropping the future must lose none.
-    fn accept(&mut self) -> impl Future<Output = io::Result<TcpStream>> + Send;
-}
-
-impl Source for Listener {
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        Listener::accept(self).await
-    }
-}
-
-/// The loop: takes connections from `source`, gives each to a task of its own that does
-/// `connect` with it, and drains them when `stop` is done.
-///
-/// A source has only failed for the moment, except with `UnexpectedEof`: nothing will come
-/// from it any more, and that too is a reason to drain.
-pub async fn run<S, C, F>(mut source: S, stop: impl Future<Output = ()>, connect: C)
-where
-    S: Source,
-    C: Fn(TcpStream, Arc<Seat>) -> F,
+/// Accepts connections and gives each to a task of its own, which does `connect` with it. When
+/// the server is to stop, all connections are told first; then the listener is closed.
+pub async fn accept_loop<C, F>(
+    listener: Listener,
+    connections: Arc<Connections>,
+    connect: C,
+) where
+    C: Fn(TcpStream, Arc<Connection>) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    log::in_background();
-    let mut stop = pin!(stop);
-    let mut room = Room::new();
     let mut failing = false;
-    let mut rest_until = Instant::now();
+    let mut closing = pin!(async {
+        connections.stop.cancelled().await;
+        sleep(LAST_ACCEPTS).await;
+    });
     loop {
-        let resting = failing && rest_until > Instant::now();
-        tokio::select! {
-            () = &mut stop => break,
-            Some(left) = room.tasks.join_next_with_id() => room.left(left),
-            () = sleep_until(rest_until), if resting => {}
-            () = sleep(REST), if room.is_full() => room.ask_to_leave(),
-            accepted = source.accept(), if !resting && !room.is_full() => match accepted {
-                Ok(stream) => {
-                    failing = false;
-                    room.enter(|seat| connect(stream, seat));
+        let next = async {
+            let place = connections.place().await;
+            Ok((listener.accept().await?, place))
+        };
+        let accepted: io::Result<_> = tokio::select! {
+            biased;
+            () = closing.as_mut() => return,
+            accepted = next => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                failing = false;
+                tokio::spawn(connect(stream, connections.open(place)));
+            }
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                if !failing {
+                    warn(cannot_accept(&error));
                 }
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(error) => {
-                    if !failing {
-                        let again = "연결을 받지 못했습니다. 다시 시도합니다";
-                        warn(format_args!("{again}: {error}"));
-                    }
-                    failing = true;
-                    rest_until = Instant::now() + REST;
-                    if is_out_of_files(&error) {
-                        room.shrink();
-                    }
-                }
+                failing = true;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    // What the system has accepted for us already, we do not lose: one last sweep.
-    let _ = timeout(SWEEP, async {
-        while let Ok(stream) = source.accept().await {
-            room.enter(|seat| connect(stream, seat));
-        }
-    })
-    .await;
-    drop(source);
-    room.drain().await;
-    log::flush();
 }
 
-/// EMFILE or ENFILE, which have no `ErrorKind` of their own; on Windows WSAEMFILE.
-fn is_out_of_files(error: &io::Error) -> bool {
-    let codes: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
-    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+/// A client that has gone before it was accepted. The next one is no worse for it.
+pub fn is_of_one_client(error: &io::Error) -> bool {
+    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// What is said where `accept(2)` fails: once, until it works again.
+pub fn cannot_accept(error: &io::Error) -> String {
+    ko_en!(
+        "연결을 받지 못했습니다. 다시 시도합니다: {error}",
+        "Cannot accept a connection, trying again: {error}"
+    )
 }

@@ -2,47 +2,55 @@
 
 use std::sync::OnceLock;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::either::Either;
+use tokio_util::io::{InspectReader, InspectWriter};
+
 use crate::log::{Escaped, warn};
 
-/// Shows the bytes of one connection.
-pub struct Wire {
-    connection: u64,
+/// Shows the bytes of one direction of a connection. [`text`] makes one for HTTP/1.1.
+pub type Show = Box<dyn FnMut(&[u8]) + Send>;
+
+/// The stream itself, or with `WIRE=1` one that shows what goes through it. `show` makes what
+/// shows one direction: `>` is what the client sent, `<` what it was sent.
+pub fn shown<S>(stream: S, show: impl Fn(char) -> Show) -> Shown<S>
+where
+    S: AsyncRead + AsyncWrite,
+{
+    static ON: OnceLock<bool> = OnceLock::new();
+    if *ON.get_or_init(|| std::env::var_os("WIRE").is_some_and(|value| value == "1")) {
+        let writer = InspectWriter::new(stream, show('<'));
+        Either::Right(InspectReader::new(writer, show('>')))
+    } else {
+        Either::Left(stream)
+    }
 }
 
-impl Wire {
-    /// Something only with `WIRE=1` in the environment.
-    pub fn from_env(connection: u64) -> Option<Self> {
-        static ON: OnceLock<bool> = OnceLock::new();
-        let on =
-            ON.get_or_init(|| std::env::var_os("WIRE").is_some_and(|value| value == "1"));
-        on.then_some(Self { connection })
-    }
+/// What [`shown`] returns.
+pub type Shown<S> = Either<S, InspectReader<InspectWriter<S, Show>, Show>>;
 
-    /// Bytes that the client sent: lines with `>`.
-    pub fn received(&mut self, bytes: &[u8]) {
-        self.show('>', bytes);
-    }
-
-    /// Bytes that the client has been sent: lines with `<`.
-    pub fn sent(&mut self, bytes: &[u8]) {
-        self.show('<', bytes);
-    }
-
-    /// A line for each line on the wire. What is not text (a picture, an HTTP/2 frame) is
-    /// shown as `\x1f`; line ends are shown too, for they are half of HTTP/1.
-    fn show(&self, direction: char, bytes: &[u8]) {
-        let mut lines = String::new();
-        for line in bytes.split_inclusive(|b| *b == b'\n') {
-            let mut shown = String::new();
-            for chunk in line.utf8_chunks() {
-                shown += &Escaped(chunk.valid()).to_string();
-                chunk.invalid().iter().for_each(|b| shown += &format!("\\x{b:02x}"));
-            }
+/// A line for each line on the wire, with the number of the connection. What is not text (a
+/// picture) is shown as `\x1f`; line ends are shown too, for they are half of HTTP/1.1.
+pub fn text(connection: u64) -> impl Fn(char) -> Show {
+    move |direction| {
+        Box::new(move |bytes| {
+            let lines = bytes.split_inclusive(|b| *b == b'\n');
+            let lines =
+                lines.map(|l| format!("#{connection} {direction} {}", escaped(l)));
+            let lines: Vec<String> = lines.collect();
             if !lines.is_empty() {
-                lines.push('\n');
+                warn(lines.join("\n"));
             }
-            lines += &format!("#{} {direction} {shown}", self.connection);
-        }
-        warn(lines);
+        })
     }
+}
+
+/// Bytes as text; those that are none as `\x1f`.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in bytes.utf8_chunks() {
+        shown += &Escaped(chunk.valid()).to_string();
+        chunk.invalid().iter().for_each(|b| shown += &format!("\\x{b:02x}"));
+    }
+    shown
 }

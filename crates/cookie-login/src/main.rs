@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use common::error::CannotStart;
 use common::reply::{self, not_allowed, personal};
-use common::{Error, Files, Reply, Request, cookie, query, serve};
+use common::{Error, Reply, Request, cookie, ko_en, query, serve};
+use fs_html::Files;
 use hyper::StatusCode;
 
 /// How long the browser keeps the cookie.
@@ -12,7 +13,7 @@ const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
 #[tokio::main]
 async fn main() -> Result<(), CannotStart> {
-    let files = Files::new("");
+    let files = Files::open("")?;
     serve(8084, move |request| handle(request, files.clone())).await
 }
 
@@ -31,9 +32,11 @@ async fn handle(request: Request, files: Files) -> Result<Reply, Error> {
 fn login(request: &Request) -> Result<Reply, Error> {
     let name = query::first(request.uri(), "name")?.unwrap_or_default();
     if !(1..=MAX_NAME).contains(&cookie::encode(&name).len()) {
-        return Err(Error::bad_request(format!(
+        return Err(Error::bad_request(ko_en!(
             "name은 비어 있지 않아야 하고 인코딩해서 {MAX_NAME}바이트까지입니다. \
-             예: /login?name=Annie"
+             예: /login?name=Annie",
+            "name must not be empty, and may have {MAX_NAME} bytes when it is encoded. \
+             Example: /login?name=Annie"
         )));
     }
     // res.writeHead(302, { Location: "/", "Set-Cookie": `name=${encodeURIComponent(name)}; …` });

@@ -6,11 +6,6 @@ const BIN: &str = env!("CARGO_BIN_EXE_cookie-login");
 
 testkit::every_lesson!(super::BIN);
 
-#[test]
-fn the_readmes_are_true() {
-    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
-}
-
 /// Every byte as an escape: what a name is in a URL, however odd it is.
 fn escaped(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02X}")).collect()

@@ -6,11 +6,6 @@ const BIN: &str = env!("CARGO_BIN_EXE_cookie");
 
 testkit::every_lesson!(super::BIN);
 
-#[test]
-fn the_readmes_are_true() {
-    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
-}
-
 /// What the Node original does too: these run against any server, by `TEST_URL`.
 mod parity {
     use super::*;

@@ -1,11 +1,12 @@
 //! Lesson 2: a page from a file, read without holding anybody up.
 
 use common::error::CannotStart;
-use common::{Error, Files, Reply, Request, reply, serve};
+use common::{Error, Reply, Request, reply, serve};
+use fs_html::Files;
 
 #[tokio::main]
 async fn main() -> Result<(), CannotStart> {
-    let files = Files::new(""); // the folder html/ of the workspace
+    let files = Files::open("")?; // the folder html/ of the workspace
     serve(8081, move |request| handle(request, files.clone())).await
 }
 

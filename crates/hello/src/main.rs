@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{error::CannotStart, listen, log};
+use common::{error::CannotStart, ko_en, listen, log};
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, server::conn::http1, service::service_fn};
@@ -20,8 +20,12 @@ async fn main() -> Result<(), CannotStart> {
             Ok(stream) => stream,
             Err(error) => {
                 // Too many open files, say. That passes; a server that ends here does not.
-                if !std::mem::replace(&mut warned, true) {
-                    log::warn(format_args!("연결을 받지 못했습니다: {error}"));
+                if !warned {
+                    log::warn(ko_en!(
+                        "연결을 받지 못했습니다: {error}",
+                        "Cannot accept: {error}"
+                    ));
+                    warned = true; // said once, and not ten times a second
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

@@ -109,8 +109,3 @@ mod exercise {
         visit().body("<p>44번째 방문입니다.</p>");
     }
 }
-
-#[test]
-fn the_readmes_are_true() {
-    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
-}

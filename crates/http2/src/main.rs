@@ -4,23 +4,26 @@ mod tiles;
 
 use std::sync::Arc;
 
+use common::connection::Connection;
 use common::error::CannotStart;
 use common::listen::listen_beside;
-use common::tls::{self, Certificate, HTTP1};
 use common::{Error, Reply, Request, listen, reply};
+use http2::{protocols_from_env, speak};
+use https::{Certificate, HTTP1};
 use tiles::Tiles;
 
 #[tokio::main]
 async fn main() -> Result<(), CannotStart> {
+    let alpn = protocols_from_env()?; // h2, or http/1.1 for clients that have no h2
     let listener = listen(443).await?;
-    let http2 = tls::protocols_from_env()?; // h2, or http/1.1 for clients that have no h2
     // The same server once more, without HTTP/2: for the comparison.
     let beside = listen_beside("H1_PORT", 8444).await?;
-    let tiles = Arc::new(Tiles::new(listener.port(), beside.port()));
-    tls::serve(certificate, [(listener, http2), (beside, HTTP1)], move |request, id| {
-        handle(request, id, tiles.clone())
-    })
-    .await
+    let tiles = Arc::new(Tiles::new(listener.port(), beside.port())?);
+    let speak = move |tls, connection: Arc<Connection>| {
+        let (tiles, id) = (tiles.clone(), connection.id);
+        speak(tls, connection, move |request| handle(request, id, tiles.clone()))
+    };
+    https::serve(certificate, [(listener, alpn), (beside, HTTP1)], speak).await
 }
 
 /// Called at the start, and again at every SIGHUP: a renewed certificate needs no restart.

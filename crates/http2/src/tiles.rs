@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use common::{Error, Files, Reply, Request, query, reply};
+use common::error::CannotStart;
+use common::{Error, Reply, Request, ko_en, query, reply};
+use fs_html::Files;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
 
@@ -42,9 +44,12 @@ struct Page {
 
 impl Tiles {
     /// A page that knows where it is over HTTP/2 and where over HTTP/1.1.
-    pub fn new(http2_port: u16, http1_port: u16) -> Self {
-        let files = Files::new("http2");
-        Self { files, http2_port, http1_port, pages: Mutex::default() }
+    ///
+    /// # Errors
+    /// The page's folder is not there.
+    pub fn new(http2_port: u16, http1_port: u16) -> Result<Self, CannotStart> {
+        let files = Files::open("http2")?;
+        Ok(Self { files, http2_port, http1_port, pages: Mutex::default() })
     }
 
     /// Whether a path is ours.
@@ -128,8 +133,9 @@ fn delay(request: &Request) -> Result<u64, Error> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     let delay = text.parse().ok().filter(|delay| digits && *delay <= MAX_DELAY);
     delay.ok_or_else(|| {
-        Error::bad_request(format!(
-            "delay는 0부터 {MAX_DELAY}까지의 밀리초입니다. 예: /tile/0.svg?delay=20"
+        Error::bad_request(ko_en!(
+            "delay는 0부터 {MAX_DELAY}까지의 밀리초입니다. 예: /tile/0.svg?delay=20",
+            "delay is a number of ms from 0 to {MAX_DELAY}. Example: /tile/0.svg?delay=20"
         ))
     })
 }
@@ -141,7 +147,10 @@ fn page_name(request: &Request) -> Result<Option<String>, Error> {
     if good {
         Ok(Some(name))
     } else {
-        Err(Error::bad_request("page는 영문자와 숫자 40자까지입니다. 예: page=a1b2"))
+        Err(Error::bad_request(ko_en!(
+            "page는 영문자와 숫자 40자까지입니다. 예: page=a1b2",
+            "page is up to 40 letters and digits. Example: page=a1b2"
+        )))
     }
 }
 

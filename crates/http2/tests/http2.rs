@@ -13,11 +13,6 @@ const PAGE: &str = "<h1>Hello Node!</h1><p>Hello Server!</p>";
 
 testkit::every_lesson!(super::BIN);
 
-#[test]
-fn the_readmes_are_true() {
-    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
-}
-
 /// A curl that gives up after a while, speaks HTTP/2 and believes the server.
 fn curl(server: &Server, options: &[&str]) -> Command {
     let mut command = Command::new("curl");
@@ -165,8 +160,10 @@ mod hardened {
     fn the_page_has_what_it_needs_and_nothing_from_elsewhere() {
         let server = Server::start(BIN);
         let page = server.get("/tiles").expect(200);
-        let page = page
-            .header("content-security-policy", "default-src 'self'; form-action 'self'");
+        let page = page.header(
+            "content-security-policy",
+            "default-src 'self'; form-action 'self'; frame-ancestors 'none'",
+        );
         let script = server.get("/tiles.js").expect(200);
         for text in [page.text(), script.text(), server.get("/tiles.css").text()] {
             let foreign = text.replace("http://www.w3.org/2000/svg", "");

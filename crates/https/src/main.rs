@@ -1,13 +1,15 @@
 //! Lesson 7: HTTP over TLS, with a certificate, its key and its chain.
 
 use common::error::CannotStart;
-use common::tls::{self, Certificate, HTTP1};
-use common::{Error, Reply, Request, listen, reply};
+use common::{Error, Reply, Request, http1, listen, reply};
+use https::{Certificate, HTTP1};
 
 #[tokio::main]
 async fn main() -> Result<(), CannotStart> {
     let listener = listen(443).await?;
-    tls::serve(certificate, [(listener, HTTP1)], |request, _| handle(request)).await
+    // The handshake comes first; then HTTP/1.1 as in every lesson, over what comes out of it.
+    let speak = |tls, connection| http1(tls, connection, handle);
+    https::serve(certificate, [(listener, HTTP1)], speak).await
 }
 
 /// Called at the start, and again at every SIGHUP: a renewed certificate needs no restart.

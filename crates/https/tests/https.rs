@@ -12,11 +12,6 @@ const BIN: &str = env!("CARGO_BIN_EXE_https");
 
 testkit::every_lesson!(super::BIN);
 
-#[test]
-fn the_readmes_are_true() {
-    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
-}
-
 /// What the Node original does too: these run against any server, by `TEST_URL`.
 mod parity {
     use super::*;
@@ -214,7 +209,7 @@ mod hardened {
         let ca = server.certs.clone().unwrap().join("ca.pem");
         let authority = server.authority().to_owned();
         let mut client =
-            Client::tls_over(tcp, &authority, Trust::Authority(&ca), &[]).unwrap();
+            Client::tls_over(tcp, &authority, Trust::Authority(ca.clone()), &[]).unwrap();
         client.request("GET", "/", &[], b"").expect(200).header("connection", "close");
         assert_eq!(server.wait().code(), Some(0));
     }
@@ -225,7 +220,7 @@ mod hardened {
         let strangers = new_certs();
         let ca = strangers.path().join("ca.pem");
         for _ in 0..20 {
-            let trust = Trust::Authority(&ca);
+            let trust = Trust::Authority(ca.clone());
             let refused = Client::try_tls(server.authority(), trust, &[]);
             assert!(refused.is_err(), "nobody vouches for this server");
         }
@@ -255,7 +250,8 @@ mod hardened {
         wait_until("a line", || server.stderr().contains("인증서를 다시 읽었습니다"));
         before.request("GET", "/", &[], b"").expect(200);
         server.get("/").expect(200); // believes the new authority
-        let refused = Client::try_tls(server.authority(), Trust::Authority(&old_ca), &[]);
+        let refused =
+            Client::try_tls(server.authority(), Trust::Authority(old_ca.clone()), &[]);
         assert!(refused.is_err(), "that certificate is gone");
 
         fs::write(folder.path().join("cert.pem"), "broken").unwrap();
@@ -274,8 +270,11 @@ mod hardened {
         let vars = [("CERT", text(&cert)), ("KEY", text(&key)), ("CA", text(&ca))];
         for vars in [&vars[..2], &vars[..]] {
             let server = Server::start_with(BIN, vars);
-            let client =
-                Client::connect_tls(server.authority(), Trust::Authority(&ca), &[]);
+            let client = Client::connect_tls(
+                server.authority(),
+                Trust::Authority(ca.clone()),
+                &[],
+            );
             { client }.request("GET", "/", &[], b"").expect(200);
             let shown = openssl(&server, &["-showcerts"]);
             let chain = shown.matches("BEGIN CERTIFICATE").count();

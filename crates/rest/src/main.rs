@@ -8,7 +8,8 @@ use std::sync::Arc;
 use common::error::CannotStart;
 use common::log::{Escaped, say};
 use common::reply::{self, not_allowed};
-use common::{Error, Files, Reply, Request, body, serve};
+use common::{Error, Reply, Request, body, ko_en, serve};
+use fs_html::Files;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, LOCATION};
 use users::Users;
@@ -21,7 +22,8 @@ struct State {
 
 #[tokio::main]
 async fn main() -> Result<(), CannotStart> {
-    let state = Arc::new(State { users: Users::default(), files: Files::new("rest") });
+    let state = State { users: Users::default(), files: Files::open("rest")? };
+    let state = Arc::new(state);
     serve(8082, move |request| handle(request, state.clone())).await
 }
 
@@ -87,7 +89,7 @@ fn number(id: &str) -> Option<u64> {
 /// `const { name } = JSON.parse(body)`, with a look at what came.
 async fn name_in_body(request: Request) -> Result<String, Error> {
     let method = request.method().clone();
-    let body = body::read(request.into_body()).await?;
+    let body = body::read(request).await?;
     say(format_args!(
         "{method} 본문(Body): {}",
         Escaped(&String::from_utf8_lossy(&body))
@@ -96,8 +98,9 @@ async fn name_in_body(request: Request) -> Result<String, Error> {
         Some(name) if (1..=MAX_NAME).contains(&name.chars().count()) => {
             Ok(name.to_owned())
         }
-        _ => Err(Error::bad_request(format!(
-            "name은 1자에서 {MAX_NAME}자까지의 문자열이어야 합니다. 예: {{\"name\":\"Annie\"}}"
+        _ => Err(Error::bad_request(ko_en!(
+            "name은 1자에서 {MAX_NAME}자까지의 문자열이어야 합니다. 예: {{\"name\":\"Annie\"}}",
+            "name must be a text of 1 to {MAX_NAME} characters. Example: {{\"name\":\"Annie\"}}"
         ))),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use common::Error;
+use common::{Error, ko_en};
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -38,7 +38,10 @@ impl Users {
         if list.names.len() >= MAX_USERS {
             return Err(Error::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                format!("사용자는 {MAX_USERS}명까지 등록할 수 있습니다."),
+                ko_en!(
+                    "사용자는 {MAX_USERS}명까지 등록할 수 있습니다.",
+                    "There may be {MAX_USERS} users."
+                ),
             ));
         }
         let id = (now.as_millis() as u64).max(list.last_id + 1);

@@ -381,8 +381,3 @@ mod exercise {
         server.request("DELETE", "/users/count", &[], "").expect(405).allows(&["GET"]);
     }
 }
-
-#[test]
-fn the_readmes_are_true() {
-    testkit::readme::check(env!("CARGO_MANIFEST_DIR"), BIN);
-}

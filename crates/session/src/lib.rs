@@ -4,13 +4,12 @@
 pub mod memory;
 pub mod redis;
 
-use std::env;
 use std::fmt;
 use std::time::Duration;
 
-use common::Error;
 use common::error::CannotStart;
-use common::listen::program;
+use common::settings::number;
+use common::{Error, ko_en};
 use hyper::StatusCode;
 
 /// How long a session lives where `SESSION_TTL_SECS` does not say otherwise.
@@ -19,11 +18,14 @@ pub const TTL: Duration = Duration::from_secs(5 * 60);
 /// The longest that `SESSION_TTL_SECS` may ask for: a year.
 const MAX_TTL_SECS: u64 = 365 * 24 * 60 * 60;
 
+/// Sessions that either store holds; for a new one beyond them the oldest goes.
+pub const MAX_SESSIONS: usize = 100_000;
+
 /// What a browser holds instead of its data: 128 random bits, as 32 hexadecimal digits.
 ///
 /// Whoever knows one is logged in, so none can be guessed: with 100,000 sessions alive and
 /// a million guesses a second, the first hit takes 10²⁰ years.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(u128);
 
 impl Id {
@@ -34,7 +36,10 @@ impl Id {
     pub fn random() -> Result<Self, Error> {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).map_err(|cause| {
-            let message = "세션 아이디를 만들 수 없습니다.";
+            let message = ko_en!(
+                "세션 아이디를 만들 수 없습니다.",
+                "Cannot make an id for a session."
+            );
             Error::new(StatusCode::INTERNAL_SERVER_ERROR, message).with_detail(cause)
         })?;
         Ok(Self(u128::from_be_bytes(bits)))
@@ -42,11 +47,17 @@ impl Id {
 
     /// Reads what [`Id`] displays, and nothing else: no other text ever reaches a store.
     pub fn parse(text: &str) -> Option<Self> {
-        let ours = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(ours) {
-            return None;
+        let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+        let mut bits = 0;
+        for digit in digits {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            bits = bits << 4 | u128::from(value);
         }
-        u128::from_str_radix(text, 16).ok().map(Self)
+        Some(Self(bits))
     }
 }
 
@@ -61,7 +72,7 @@ pub enum Store {
     /// In this process. Nobody else sees them, and they end with it.
     Memory(memory::Memory),
     /// In Redis, for all processes that use it.
-    Redis(redis::Redis),
+    Redis(redis::Shared),
 }
 
 impl Store {
@@ -70,19 +81,13 @@ impl Store {
     /// # Errors
     /// A bad `SESSION_TTL_SECS` or `REDIS_URL`, or no Redis there.
     pub async fn from_env() -> Result<Self, CannotStart> {
-        let ttl = ttl_from_env()?;
-        Ok(match redis::connect_from_env().await? {
-            Some(connection) => Self::Redis(redis::Redis::new(connection, ttl)),
-            None => Self::Memory(memory::Memory::new(ttl)),
-        })
-    }
-
-    /// How long a session lives.
-    pub fn ttl(&self) -> Duration {
-        match self {
-            Self::Memory(memory) => memory.ttl(),
-            Self::Redis(redis) => redis.ttl(),
-        }
+        let ttl = number("SESSION_TTL_SECS", 1..=MAX_TTL_SECS, 60)?;
+        let ttl = ttl.map_or(TTL, Duration::from_secs);
+        let Some(redis) = redis::Redis::from_env()? else {
+            return Ok(Self::Memory(memory::Memory::new(ttl)));
+        };
+        redis.check().await?;
+        Ok(Self::Redis(redis::Shared::new(redis, ttl)))
     }
 
     /// Begins a session for `name`: `session[id] = { name, expires }`, with an id that nobody
@@ -123,24 +128,14 @@ impl Store {
         }
         Ok(())
     }
-}
 
-fn ttl_from_env() -> Result<Duration, CannotStart> {
-    let Some(value) = env::var_os("SESSION_TTL_SECS").filter(|value| !value.is_empty())
-    else {
-        return Ok(TTL);
-    };
-    // `+60` is a number to Rust, but no lifetime to anybody else.
-    let digits = value.to_str().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    let secs = digits.and_then(|text| text.parse().ok());
-    let secs = secs.filter(|secs| (1..=MAX_TTL_SECS).contains(secs)).ok_or_else(|| {
-        CannotStart(format!(
-            "SESSION_TTL_SECS={value:?} 값이 잘못되었습니다: 세션이 사는 시간은 1초부터 \
-             {MAX_TTL_SECS}초까지입니다. 예: SESSION_TTL_SECS=60 cargo run -p {}",
-            program()
-        ))
-    })?;
-    Ok(Duration::from_secs(secs))
+    /// How long a session lives.
+    pub fn ttl(&self) -> Duration {
+        match self {
+            Self::Memory(memory) => memory.ttl,
+            Self::Redis(redis) => redis.ttl,
+        }
+    }
 }
 
 #[cfg(test)]

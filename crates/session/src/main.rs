@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use common::error::CannotStart;
 use common::reply::{self, not_allowed, personal};
-use common::{Error, Files, Reply, Request, cookie, query, serve};
+use common::{Error, Reply, Request, cookie, ko_en, query, serve};
+use fs_html::Files;
 use hyper::StatusCode;
 use session::{Id, Store};
 
@@ -16,7 +17,7 @@ struct State {
 
 #[tokio::main]
 async fn main() -> Result<(), CannotStart> {
-    let state = State { store: Store::from_env().await?, files: Files::new("") };
+    let state = State { store: Store::from_env().await?, files: Files::open("")? };
     let state = Arc::new(state);
     serve(8085, move |request| handle(request, state.clone())).await
 }
@@ -44,9 +45,11 @@ async fn login(
 ) -> Result<Reply, Error> {
     let name = query::first(request.uri(), "name")?.unwrap_or_default();
     if !(1..=MAX_NAME).contains(&cookie::encode(&name).len()) {
-        return Err(Error::bad_request(format!(
+        return Err(Error::bad_request(ko_en!(
             "name은 비어 있지 않아야 하고 인코딩해서 {MAX_NAME}바이트까지입니다. \
-             예: /login?name=Annie"
+             예: /login?name=Annie",
+            "name must not be empty, and may have {MAX_NAME} bytes when it is encoded. \
+             Example: /login?name=Annie"
         )));
     }
     let id = store.add(name).await?;

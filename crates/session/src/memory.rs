@@ -7,26 +7,30 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::Id;
+use crate::{Id, MAX_SESSIONS};
 
-/// Sessions that fit; for a new one beyond them the oldest goes.
-pub const MAX_SESSIONS: usize = 100_000;
+/// Bytes of names that are held: for a name beyond them the oldest sessions go, too.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// Expired sessions that are dropped in one go: nobody waits for the lock any longer.
 const AT_ONCE: usize = 1000;
 
 /// The sessions of one process.
 pub struct Memory {
-    ttl: Duration,
+    /// How long a session lives.
+    pub ttl: Duration,
     sessions: Arc<Mutex<Sessions>>,
 }
 
 #[derive(Default)]
 struct Sessions {
     by_id: HashMap<Id, Session>,
-    /// From oldest to newest. All live equally long, so the first is also the next to expire.
+    /// From oldest to newest. As all have the same lifetime, the first is also the next one to
+    /// expire: nobody has to look through the others.
     by_age: BTreeMap<u64, Id>,
     added: u64,
+    /// The length of all names.
+    bytes: usize,
 }
 
 /// `{ name, expires }`, and the place in `by_age`.
@@ -44,22 +48,17 @@ impl Memory {
         Self { ttl, sessions }
     }
 
-    /// How long a session lives.
-    pub fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
-    /// Keeps a new session; where there are [`MAX_SESSIONS`], the oldest makes room.
+    /// Keeps a new session; where there is no room for it, the oldest go.
     pub fn insert(&self, id: Id, name: String) {
         let mut sessions = lock(&self.sessions);
-        let expires = Instant::now() + self.ttl;
-        if sessions.by_id.len() >= MAX_SESSIONS {
-            sessions.remove_oldest();
-        }
+        sessions.bytes += name.len();
         sessions.added += 1;
-        let age = sessions.added;
+        let (age, expires) = (sessions.added, Instant::now() + self.ttl);
         sessions.by_age.insert(age, id);
         sessions.by_id.insert(id, Session { name, expires, age });
+        while sessions.by_id.len() > MAX_SESSIONS || sessions.bytes > MAX_BYTES {
+            sessions.remove_oldest();
+        }
     }
 
     /// The name in a session; nothing for one that is unknown or expired.
@@ -71,41 +70,42 @@ impl Memory {
 
     /// Forgets a session, known or not.
     pub fn remove(&self, id: Id) {
-        let mut sessions = lock(&self.sessions);
-        if let Some(session) = sessions.by_id.remove(&id) {
-            sessions.by_age.remove(&session.age);
-        }
+        lock(&self.sessions).remove(id);
     }
 }
 
 impl Sessions {
-    fn remove_oldest(&mut self) {
-        if let Some((_, id)) = self.by_age.pop_first() {
-            self.by_id.remove(&id);
+    fn remove(&mut self, id: Id) {
+        if let Some(session) = self.by_id.remove(&id) {
+            self.by_age.remove(&session.age);
+            self.bytes -= session.name.len();
         }
     }
 
-    /// When the oldest session expires.
-    fn next_end(&self) -> Option<Instant> {
-        let (_, id) = self.by_age.first_key_value()?;
-        self.by_id.get(id).map(|session| session.expires)
+    fn remove_oldest(&mut self) {
+        if let Some((_, id)) = self.by_age.first_key_value() {
+            self.remove(*id);
+        }
     }
 
     /// Drops some of what has expired; says when to come again.
     fn drop_some(&mut self, now: Instant) -> Option<Instant> {
         for _ in 0..AT_ONCE {
-            match self.next_end() {
-                Some(end) if end <= now => self.remove_oldest(),
-                _ => break,
+            let (_, id) = self.by_age.first_key_value()?;
+            let end = self.by_id.get(id)?.expires;
+            if end > now {
+                return Some(end);
             }
+            self.remove_oldest();
         }
-        self.next_end()
+        Some(now)
     }
 }
 
 /// Without anyone asking: waits for the end of the oldest session and drops it, and so on.
 async fn drop_expired(sessions: Weak<Mutex<Sessions>>, ttl: Duration) {
     loop {
+        // Weak: this task alone does not keep the store alive.
         let Some(sessions) = sessions.upgrade() else { return };
         let next = lock(&sessions).drop_some(Instant::now());
         drop(sessions);
@@ -117,7 +117,8 @@ async fn drop_expired(sessions: Weak<Mutex<Sessions>>, ttl: Duration) {
     }
 }
 
-// Every change is whole before the lock is released, so a panic leaves none half done.
+// Every change is whole before the lock is released, so after a panic (which "poisons" it) the
+// sessions are still good.
 fn lock(sessions: &Mutex<Sessions>) -> MutexGuard<'_, Sessions> {
     sessions.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -129,6 +130,8 @@ mod tests {
     fn count(memory: &Memory) -> usize {
         let sessions = lock(&memory.sessions);
         assert_eq!(sessions.by_id.len(), sessions.by_age.len());
+        let bytes: usize = sessions.by_id.values().map(|s| s.name.len()).sum();
+        assert_eq!(sessions.bytes, bytes);
         sessions.by_id.len()
     }
 
@@ -180,6 +183,20 @@ mod tests {
         // All of them expire at once: dropped bit by bit, and all of them.
         sleep(Duration::from_secs(301)).await;
         assert_eq!(count(&memory), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_names_push_the_oldest_out_too() {
+        let memory = Memory::new(Duration::from_secs(300));
+        let long = "x".repeat(4000);
+        let first = add(&memory, &long);
+        for _ in 1..MAX_BYTES / 4000 {
+            add(&memory, &long);
+        }
+        assert!(memory.name(first).is_some());
+        add(&memory, &long);
+        assert!(memory.name(first).is_none());
+        assert_eq!(count(&memory), MAX_BYTES / 4000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,24 +1,25 @@
 //! Sessions in Redis: several processes and machines share them, a restart of the server
 //! forgets nobody, and Redis drops what has expired by itself.
 
-use std::env;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use common::Error;
 use common::error::CannotStart;
-use common::listen::program;
 use common::log::{Escaped, warn};
+use common::settings::{command, variable};
+use common::{Error, ko_en};
 use hyper::StatusCode;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError, cmd,
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisError, ServerErrorKind, cmd,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::Id;
+use crate::{Id, MAX_SESSIONS};
 
 /// How long one attempt to connect, and one answer, may take.
 pub const ATTEMPT: Duration = Duration::from_secs(1);
@@ -29,45 +30,120 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a server waits for Redis before it says that it cannot start.
 const START: Duration = Duration::from_secs(4);
 
-/// Connects to the Redis that `REDIS_URL` names; nothing where it is not set, or empty.
-///
-/// The connection is one for the whole process and cheap to clone. Where it breaks, whoever
-/// was using it gets an error, and the next command connects anew: each attempt, and each
-/// answer, takes [`ATTEMPT`] at most. No message of this function holds a password.
-///
-/// # Errors
-/// A bad URL, or no Redis that answers a PING at that address within 4 s.
-pub async fn connect_from_env() -> Result<Option<ConnectionManager>, CannotStart> {
-    let Some(url) = env::var_os("REDIS_URL").filter(|url| !url.is_empty()) else {
-        return Ok(None);
-    };
-    let info = url.to_str().and_then(parse).ok_or_else(bad_url)?;
-    let address = info.addr().to_string();
-    let cannot = |why: String| {
-        CannotStart(format!(
+/// Keeps a session (KEYS[1]) and notes when it ends in a sorted set (KEYS[2]), so that there
+/// are never more than ARGV[3]: the one that ends first goes. One script is one step to Redis.
+const ADD: &str = "
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('ZADD', KEYS[2], now + ARGV[2], KEYS[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+if redis.call('ZCARD', KEYS[2]) > tonumber(ARGV[3]) then
+  redis.call('DEL', redis.call('ZPOPMIN', KEYS[2])[1])
+end";
+
+/// The Redis that `REDIS_URL` names: one connection for the whole process. Where it breaks,
+/// whoever was using it gets an error, and the next command connects anew.
+pub struct Redis {
+    client: Client,
+    manager: Mutex<ConnectionManager>,
+}
+
+impl Redis {
+    /// The Redis that `REDIS_URL` names, not connected yet; nothing where it is not set.
+    ///
+    /// # Errors
+    /// A bad URL. The message holds no password.
+    pub fn from_env() -> Result<Option<Self>, CannotStart> {
+        let Some(url) = variable("REDIS_URL") else { return Ok(None) };
+        let redis = parse(&url).and_then(|info| {
+            let client = Client::open(info).ok()?;
+            Some(Self { manager: Mutex::new(connect(&client).ok()?), client })
+        });
+        redis.map(Some).ok_or_else(|| {
+            let command = command("REDIS_URL", "redis://localhost:6379");
+            CannotStart(ko_en!(
+                "REDIS_URL 값이 잘못되었습니다: redis://[사용자:비밀번호@]호스트[:포트][/번호] \
+                 형식이어야 하고, 비밀번호의 특수 문자는 %로 인코딩합니다. 예: {command}",
+                "REDIS_URL is wrong: it must be redis://[user:password@]host[:port][/number], \
+                 with special characters of the password encoded by %. Example: {command}"
+            ))
+        })
+    }
+
+    /// Asks whether Redis is there, for 4 s at most.
+    ///
+    /// # Errors
+    /// No Redis answers a PING at that address.
+    pub async fn check(&self) -> Result<(), CannotStart> {
+        // A Redis that wants a password lets anybody connect, and refuses every command.
+        let why = match timeout(START, self.once::<()>(&cmd("PING"))).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => Escaped(&error.to_string()).to_string(),
+            Err(_) => {
+                let seconds = START.as_secs();
+                ko_en!("{seconds}초 안에 답이 없습니다", "no answer within {seconds} s")
+            }
+        };
+        let address = self.client.get_connection_info().addr();
+        let command = command("REDIS_URL", "");
+        Err(CannotStart(ko_en!(
             "Redis({address})에 연결할 수 없습니다: {why}. Redis를 켜거나(redis-server) \
-             Redis 없이 실행: REDIS_URL= cargo run -p {}",
-            program()
-        ))
-    };
-    match timeout(START, connect(info)).await {
-        Ok(Ok(connection)) => Ok(Some(connection)),
-        Ok(Err(error)) => Err(cannot(Escaped(&error.to_string()).to_string())),
-        Err(_) => Err(cannot(format!("{}초 안에 답이 없습니다", START.as_secs()))),
+             Redis 없이 실행: {command}",
+            "No Redis at {address}: {why}. Start one (redis-server), or go without: {command}"
+        )))
+    }
+
+    /// One command.
+    ///
+    /// # Errors
+    /// Redis is away, or refuses.
+    pub async fn once<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let mut manager = self.manager().clone();
+        let result = command.query_async(&mut manager).await;
+        if result.as_ref().is_err_and(is_demoted)
+            && let Ok(new) = connect(&self.client)
+        {
+            *self.manager() = new;
+        }
+        result
+    }
+
+    /// One command, and once more where the connection broke: for those that may be repeated.
+    ///
+    /// # Errors
+    /// As [`Redis::once`].
+    pub async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        match self.once(command).await {
+            Err(error)
+                if is_demoted(&error) || error.is_io_error() && !error.is_timeout() =>
+            {
+                self.once(command).await
+            }
+            result => result,
+        }
+    }
+
+    fn manager(&self) -> std::sync::MutexGuard<'_, ConnectionManager> {
+        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn connect(info: ConnectionInfo) -> Result<ConnectionManager, RedisError> {
+/// A connection is made at the first command.
+fn connect(client: &Client) -> Result<ConnectionManager, RedisError> {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(ATTEMPT))
         .set_response_timeout(Some(ATTEMPT))
         // Every request is an attempt, so nobody has to wait between two of them.
         .set_number_of_retries(0);
-    let client = Client::open(info)?;
-    let mut connection = ConnectionManager::new_with_config(client, config).await?;
-    // A Redis that wants a password lets anybody connect, and refuses every command.
-    cmd("PING").query_async::<()>(&mut connection).await?;
-    Ok(connection)
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
+}
+
+/// This Redis is a replica now, and another one takes writes. A new connection finds it, where
+/// the name leads there by then.
+fn is_demoted(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// Reads `redis://[user:password@]host[:port][/number]`.
@@ -86,51 +162,33 @@ fn parse(url: &str) -> Option<ConnectionInfo> {
     Some(info.set_tcp_settings(tcp)).filter(|info| info.addr().is_supported())
 }
 
-fn bad_url() -> CannotStart {
-    CannotStart(format!(
-        "REDIS_URL 값이 잘못되었습니다: redis://[사용자:비밀번호@]호스트[:포트][/번호] \
-         형식이어야 하고, 비밀번호의 특수 문자는 %로 인코딩합니다. \
-         예: REDIS_URL=redis://localhost:6379 cargo run -p {}",
-        program()
-    ))
-}
-
 /// The sessions of all servers that use the same Redis: `session:<id>` is `{"name":"Annie"}`,
 /// with the time to live that Redis counts down itself.
-pub struct Redis {
-    connection: ConnectionManager,
-    ttl: Duration,
+pub struct Shared {
+    /// How long a session lives.
+    pub ttl: Duration,
+    redis: Redis,
     /// The last command failed: said once, not at every request.
     away: AtomicBool,
 }
 
-impl Redis {
+// While Redis is away, each of these is 503.
+impl Shared {
     /// Sessions that live for `ttl`.
-    pub fn new(connection: ConnectionManager, ttl: Duration) -> Self {
-        Self { connection, ttl, away: AtomicBool::new(false) }
-    }
-
-    /// How long a session lives.
-    pub fn ttl(&self) -> Duration {
-        self.ttl
+    pub fn new(redis: Redis, ttl: Duration) -> Self {
+        Self { ttl, redis, away: AtomicBool::new(false) }
     }
 
     /// Keeps a new session.
-    ///
-    /// # Errors
-    /// 503 while Redis is away; so do all of these.
     pub async fn insert(&self, id: Id, name: String) -> Result<(), Error> {
         let value = json!({ "name": name }).to_string();
         let ttl = self.ttl.as_millis() as u64;
-        // One command: a session without an end cannot come into being.
-        let set = cmd("SET").arg(key(id)).arg(value).arg("PX").arg(ttl).take();
-        self.run(&set).await
+        let mut add = cmd("EVAL");
+        add.arg(ADD).arg(2).arg(key(id)).arg("sessions");
+        self.run(add.arg(value).arg(ttl).arg(MAX_SESSIONS)).await
     }
 
     /// The name in a session; nothing for one that is unknown or expired.
-    ///
-    /// # Errors
-    /// 503 while Redis is away.
     pub async fn name(&self, id: Id) -> Result<Option<String>, Error> {
         let value: Option<Vec<u8>> = self.run(cmd("GET").arg(key(id))).await?;
         // What somebody else has written there and is no session counts as none.
@@ -139,28 +197,16 @@ impl Redis {
     }
 
     /// Forgets a session, known or not.
-    ///
-    /// # Errors
-    /// 503 while Redis is away.
     pub async fn remove(&self, id: Id) -> Result<(), Error> {
-        self.run(cmd("DEL").arg(key(id))).await
+        self.run::<()>(cmd("DEL").arg(key(id))).await?;
+        self.run(cmd("ZREM").arg("sessions").arg(key(id))).await
     }
 
-    /// One command, and once more where the connection broke: all of these may be repeated.
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        let mut connection = self.connection.clone();
-        let attempts = async {
-            match command.query_async(&mut connection).await {
-                Err(error) if error.is_io_error() && !error.is_timeout() => {
-                    command.query_async(&mut connection).await
-                }
-                result => result,
-            }
-        };
-        let why = match timeout(PATIENCE, attempts).await {
+        let why = match timeout(PATIENCE, self.redis.run(command)).await {
             Ok(Ok(value)) => {
-                if self.away.swap(false, Relaxed) {
-                    warn("Redis가 다시 답합니다.");
+                if self.away.load(Relaxed) && self.away.swap(false, Relaxed) {
+                    warn(ko_en!("Redis가 다시 답합니다.", "Redis answers again."));
                 }
                 return Ok(value);
             }
@@ -168,12 +214,17 @@ impl Redis {
             Err(_) => "no answer in time".into(),
         };
         if !self.away.swap(true, Relaxed) {
-            warn(format_args!("Redis가 답하지 않습니다: {}", Escaped(&why)));
+            let why = Escaped(&why);
+            warn(ko_en!(
+                "Redis가 답하지 않습니다: {why}",
+                "Redis does not answer: {why}"
+            ));
         }
-        Err(Error::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+        let message = ko_en!(
             "세션 저장소(Redis)가 답하지 않습니다. 잠시 뒤 다시 시도하세요.",
-        ))
+            "The store of the sessions (Redis) does not answer. Try again in a moment."
+        );
+        Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, message))
     }
 }
 

@@ -70,6 +70,37 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush()).is_ok()
     }
 
+    /// Sends these bytes again and again, and reads nothing, until the other side takes no more.
+    #[track_caller]
+    pub fn send_until_blocked(&mut self, bytes: &str) {
+        let small = socket2::SockRef::from(&self.tcp);
+        small.set_recv_buffer_size(4096).expect("a small buffer");
+        small.set_send_buffer_size(4096).expect("a small buffer");
+        self.tcp.set_write_timeout(Some(Duration::from_secs(1))).expect("time limit");
+        for _ in 0..16 * 1024 * 1024 / bytes.len() {
+            match self.stream.write_all(bytes.as_bytes()) {
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut
+                    ) =>
+                {
+                    return;
+                }
+                sent => sent.expect("a server that reads, or waits"),
+            }
+        }
+        panic!("the server reads on and on, though nobody reads its answers");
+    }
+
+    /// What has come within the patience that was set; nothing if nothing has.
+    pub fn try_read(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 16 * 1024];
+        let length = self.stream.read(&mut buffer).ok()?;
+        buffer.truncate(length);
+        Some(buffer)
+    }
+
     /// Says that no more will come, and goes on reading.
     pub fn finish_sending(&mut self) {
         let _ = self.tcp.shutdown(Shutdown::Write);

@@ -5,7 +5,6 @@ mod answer;
 mod client;
 pub mod every_lesson;
 pub mod h2;
-pub mod readme;
 mod redis;
 mod server;
 mod temp_dir;

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -162,15 +163,41 @@ impl Server {
         panic!("{}: testkit was built without its feature tls", self.url);
     }
 
+    /// A plain connection, as far as it has come when nothing was said yet.
+    #[track_caller]
+    pub fn connect_tcp(&self) -> TcpStream {
+        Client::tcp(self.authority())
+    }
+
+    /// Goes on with a plain connection as [`Server::connect`] does.
+    #[track_caller]
+    pub fn connect_over(&self, tcp: TcpStream) -> Client {
+        if !self.url.starts_with("https:") {
+            let stream = Box::new(tcp.try_clone().expect("clone of a socket"));
+            return Client::over(stream, tcp, self.authority(), "http");
+        }
+        #[cfg(feature = "tls")]
+        {
+            let client =
+                Client::tls_over(tcp, self.authority(), self.trust(), &["http/1.1"]);
+            client.expect("a handshake")
+        }
+        #[cfg(not(feature = "tls"))]
+        panic!("{}: testkit was built without its feature tls", self.url);
+    }
+
     /// A new TLS connection that offers these protocols. It believes the authority of the
     /// server's own folder of certificates; of a server at `TEST_URL` it believes anything.
     #[cfg(feature = "tls")]
     #[track_caller]
     pub fn connect_tls(&self, protocols: &[&str]) -> Client {
-        let authority = self.certs.as_ref().map(|certs| certs.join("ca.pem"));
-        let trust =
-            authority.as_deref().map_or(crate::Trust::Anybody, crate::Trust::Authority);
-        Client::connect_tls(self.authority(), trust, protocols)
+        Client::connect_tls(self.authority(), self.trust(), protocols)
+    }
+
+    #[cfg(feature = "tls")]
+    fn trust(&self) -> crate::Trust {
+        let certs = self.certs.as_ref();
+        certs.map_or(crate::Trust::Anybody, |c| crate::Trust::Authority(c.join("ca.pem")))
     }
 
     /// GET over a connection of its own.
@@ -265,7 +292,7 @@ impl Drop for Server {
 }
 
 fn command(binary: &str, vars: &[(&str, &str)]) -> Command {
-    const READ_BY_LESSONS: [&str; 18] = [
+    const READ_BY_LESSONS: [&str; 19] = [
         "HOST",
         "HTML_DIR",
         "CERTS_DIR",
@@ -284,12 +311,13 @@ fn command(binary: &str, vars: &[(&str, &str)]) -> Command {
         "H1_PORT",
         "TEST_URL",
         "PORT",
+        "CLUSTER_PROGRAM",
     ];
     let mut command = Command::new(OsStr::new(binary));
     for name in READ_BY_LESSONS {
         command.env_remove(name);
     }
-    command.env("PORT", "0").env("H1_PORT", "0");
+    command.env("PORT", "0").env("H1_PORT", "0").env("LC_ALL", "ko_KR.UTF-8");
     // The learner's own certificates are none of a test's business.
     let certs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-certs");
     command.env("CERTS_DIR", certs).envs(vars.iter().copied());

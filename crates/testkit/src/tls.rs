@@ -1,7 +1,7 @@
 //! TLS for the client: rustls over a plain socket.
 
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{
@@ -18,10 +18,10 @@ use rustls::{
 use crate::Client;
 
 /// Whom a client believes.
-#[derive(Clone, Copy)]
-pub enum Trust<'a> {
+#[derive(Clone)]
+pub enum Trust {
     /// Certificates that the authority in this PEM file has signed.
-    Authority(&'a Path),
+    Authority(PathBuf),
     /// Anybody: for a server of which only the URL is known.
     Anybody,
 }
@@ -29,7 +29,7 @@ pub enum Trust<'a> {
 impl Client {
     /// Connects with TLS and finishes the handshake; offers these protocols over ALPN.
     #[track_caller]
-    pub fn connect_tls(authority: &str, trust: Trust<'_>, protocols: &[&str]) -> Self {
+    pub fn connect_tls(authority: &str, trust: Trust, protocols: &[&str]) -> Self {
         Self::try_tls(authority, trust, protocols)
             .unwrap_or_else(|error| panic!("TLS with {authority}: {error}"))
     }
@@ -41,7 +41,7 @@ impl Client {
     #[track_caller]
     pub fn try_tls(
         authority: &str,
-        trust: Trust<'_>,
+        trust: Trust,
         protocols: &[&str],
     ) -> std::io::Result<Self> {
         Self::tls_over(Self::tcp(authority), authority, trust, protocols)
@@ -55,7 +55,7 @@ impl Client {
     pub fn tls_over(
         tcp: TcpStream,
         authority: &str,
-        trust: Trust<'_>,
+        trust: Trust,
         protocols: &[&str],
     ) -> std::io::Result<Self> {
         let stream = handshake(tcp.try_clone()?, authority, trust, protocols)?;
@@ -66,7 +66,7 @@ impl Client {
 fn handshake(
     mut tcp: TcpStream,
     authority: &str,
-    trust: Trust<'_>,
+    trust: Trust,
     protocols: &[&str],
 ) -> std::io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let (host, _) = authority.rsplit_once(':').unwrap_or((authority, ""));
@@ -80,7 +80,7 @@ fn handshake(
     Ok(StreamOwned::new(connection, tcp))
 }
 
-fn config(trust: Trust<'_>, protocols: &[&str]) -> Arc<ClientConfig> {
+fn config(trust: Trust, protocols: &[&str]) -> Arc<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -88,7 +88,7 @@ fn config(trust: Trust<'_>, protocols: &[&str]) -> Arc<ClientConfig> {
     let mut config = match trust {
         Trust::Authority(path) => {
             let mut roots = RootCertStore::empty();
-            let authority = CertificateDer::from_pem_file(path);
+            let authority = CertificateDer::from_pem_file(&path);
             let authority =
                 authority.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             roots.add(authority).expect("an authority");

@@ -1,13 +1,12 @@
 //! One HTTP/2 connection over a pipe in memory, by hand-made frames, on a clock that the tests
 //! turn themselves.
-#![cfg(feature = "tls")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::connection::{Seat, http2};
+use common::connection::Connections;
 use common::{Error, Reply, Request, body, reply};
+use http2::http2;
 use hyper::StatusCode;
 use testkit::h2::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frame, HEADERS,
@@ -16,6 +15,7 @@ use testkit::h2::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 async fn handle(request: Request) -> Result<Reply, Error> {
     match request.uri().path() {
@@ -29,9 +29,7 @@ async fn handle(request: Request) -> Result<Reply, Error> {
             sleep(Duration::from_secs(1000)).await;
             Ok(reply::text(StatusCode::OK, "late"))
         }
-        "/body" => {
-            body::read(request.into_body()).await.map(|b| reply::text(StatusCode::OK, b))
-        }
+        "/body" => body::read(request).await.map(|b| reply::text(StatusCode::OK, b)),
         "/cookies" => {
             let cookies = request.headers().get_all("cookie").iter();
             let all: Vec<_> = cookies.map(|c| c.to_str().unwrap_or("?")).collect();
@@ -44,7 +42,7 @@ async fn handle(request: Request) -> Result<Reply, Error> {
 /// A client's end of a connection that is being served.
 struct Open {
     client: DuplexStream,
-    seat: Arc<Seat>,
+    stop: CancellationToken,
     served: JoinHandle<()>,
     unread: Vec<u8>,
     /// Answers pings.
@@ -54,9 +52,11 @@ struct Open {
 /// A connection whose client has said nothing.
 fn silent() -> Open {
     let (client, server) = duplex(1 << 20);
-    let seat = Arc::new(Seat::new(1));
-    let served = tokio::spawn(http2(server, seat.clone(), handle));
-    Open { client, seat, served, unread: Vec::new(), alive: true }
+    let stop = CancellationToken::new();
+    let connections = Connections::new(1, stop.clone(), true);
+    let connection = connections.open(connections.try_place().expect("a place"));
+    let served = tokio::spawn(http2(server, connection, handle));
+    Open { client, stop, served, unread: Vec::new(), alive: true }
 }
 
 /// A connection whose client has sent its preface.
@@ -341,11 +341,11 @@ async fn a_length_over_the_limit_is_answered_at_once_and_without_a_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_lets_streams_finish_and_those_on_their_way_be_answered() {
+async fn a_stop_lets_streams_finish_and_those_on_their_way_be_answered() {
     let mut open = open().await;
     open.get(1, "/slow").await;
     sleep(Duration::from_millis(1)).await;
-    open.seat.drain();
+    open.stop.cancel();
     sleep(Duration::from_millis(1)).await;
     open.get(3, "/").await;
     assert_eq!(open.answer(3).await, (OK, "ok".into()));
@@ -354,29 +354,16 @@ async fn drain_lets_streams_finish_and_those_on_their_way_be_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drain_and_making_room_send_idle_clients_away() {
-    for drain in [true, false] {
-        let mut idle = open().await;
-        idle.get(1, "/").await;
-        idle.answer(1).await;
-        if drain {
-            idle.seat.drain();
-        } else {
-            idle.seat.make_room();
-        }
-        assert_eq!(idle.end_with(0).await, 0);
-        let mut late = silent();
-        late.seat.drain();
-        sleep(Duration::from_millis(900)).await;
-        late.send(&[PREFACE, &request(1, "GET", "/")].concat()).await;
-        assert_eq!(late.answer(1).await, (OK, "ok".into()));
-        assert_eq!(late.end().await.1, 0);
-    }
-    let mut busy = open().await;
-    busy.get(1, "/slow").await;
-    sleep(Duration::from_millis(1)).await;
-    busy.seat.make_room();
-    assert_eq!(busy.answer(1).await, (OK, "slow".into()));
-    busy.get(3, "/").await;
-    assert_eq!(busy.answer(3).await, (OK, "ok".into()));
+async fn a_stop_sends_idle_clients_away_and_serves_those_who_have_just_come() {
+    let mut idle = open().await;
+    idle.get(1, "/").await;
+    idle.answer(1).await;
+    idle.stop.cancel();
+    assert_eq!(idle.end_with(0).await, 0);
+    let mut late = silent();
+    late.stop.cancel();
+    sleep(Duration::from_millis(900)).await;
+    late.send(&[PREFACE, &request(1, "GET", "/")].concat()).await;
+    assert_eq!(late.answer(1).await, (OK, "ok".into()));
+    assert_eq!(late.end().await.1, 0);
 }

@@ -1,0 +1,68 @@
+//! What the environment asks of a server, and what is said where it asks for nonsense.
+
+use std::env;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::error::CannotStart;
+use crate::ko_en;
+
+/// The value of the environment variable `name`; nothing where it is not set, or empty.
+pub fn variable(name: &str) -> Option<String> {
+    let value = env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(value.to_string_lossy().into_owned())
+}
+
+/// The variable `name` as a number; nothing where it is not set, or empty.
+///
+/// # Errors
+/// It is no number in `range`; the message shows `example`.
+pub fn number<N>(
+    name: &str,
+    range: RangeInclusive<N>,
+    example: N,
+) -> Result<Option<N>, CannotStart>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    let Some(value) = variable(name) else { return Ok(None) };
+    let parsed = digits(&value).filter(|number| range.contains(number));
+    parsed.map(Some).ok_or_else(|| {
+        let (from, to) = (range.start(), range.end());
+        let right = ko_en!("{from}부터 {to}까지의 숫자", "a number from {from} to {to}");
+        wrong(name, &value, &right, &example.to_string())
+    })
+}
+
+/// A number of digits alone: `+80` is a number to Rust, but no port to anybody else.
+pub fn digits<N: FromStr>(text: &str) -> Option<N> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// A variable whose value means nothing: what it is, what would be `right`, and an example.
+pub fn wrong(name: &str, value: &str, right: &str, example: &str) -> CannotStart {
+    let command = command(name, example);
+    CannotStart(ko_en!(
+        "{name}={value:?} 값이 잘못되었습니다. 올바른 값: {right}. 예: {command}",
+        "{name}={value:?} is wrong. It must be {right}. Example: {command}"
+    ))
+}
+
+/// The folder of all pages: `HTML_DIR`, or `html/` of the workspace.
+pub fn html_folder() -> PathBuf {
+    let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../html");
+    variable("HTML_DIR").map_or_else(workspace, PathBuf::from)
+}
+
+/// A command line that starts this program with a variable set: `PORT=0 cargo run -p rest`.
+pub fn command(name: &str, value: impl Display) -> String {
+    format!("{name}={value} cargo run -p {}", program())
+}
+
+/// The program's own name.
+pub fn program() -> String {
+    let path = env::current_exe().unwrap_or_default();
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,159 @@
+//! Graceful shutdown: the signals that ask for it, and how long it may take.
+//!
+//! That a server is to stop is a state and not an event. Whoever has the token can wait for it
+//! or look at it, early or late, and the answer never changes back.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::SHUTDOWN_LIMIT;
+use crate::ko_en;
+use crate::log::warn;
+
+/// When the process ends although the server has not stopped within [`SHUTDOWN_LIMIT`]: its
+/// threads hang in calls that do not return.
+const LAST_RESORT: Duration = SHUTDOWN_LIMIT.saturating_add(Duration::from_secs(2));
+
+/// How long whoever waits for [`Signals::at_once`] has before the process ends.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
+/// What SIGHUP means to a program. Whatever it means, when the terminal that the program was
+/// started from is gone, SIGHUP stops the program: nobody is left who could press Ctrl+C.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Hangup {
+    /// The same as SIGTERM.
+    Stops,
+    /// [`Signals::hangup`] is notified.
+    Notifies,
+}
+
+/// What signals have asked of this process.
+#[derive(Clone, Default)]
+pub struct Signals {
+    /// Stop: SIGINT (Ctrl+C), SIGTERM (`kill`), or the terminal is gone.
+    pub stop: CancellationToken,
+    /// Stop at once: a second signal. The process ends 50 ms later with status 1.
+    pub at_once: CancellationToken,
+    /// SIGHUP, where it is [`Hangup::Notifies`].
+    pub hangup: Arc<Notify>,
+}
+
+impl Signals {
+    /// Catches signals from now on.
+    ///
+    /// A thread of its own does it: whatever else in this process hangs, a signal is heard, and
+    /// [`Signals::stop`] has an end.
+    ///
+    /// # Errors
+    /// The system refuses a thread, or to tell us of signals.
+    pub fn catch(hangup: Hangup) -> io::Result<Self> {
+        let signals = Self::default();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let caught = {
+            let _in_runtime = runtime.enter();
+            Caught::new(hangup)?
+        };
+        let watch = signals.clone().watch(caught);
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || runtime.block_on(watch))?;
+        Ok(signals)
+    }
+
+    async fn watch(self, mut caught: Caught) {
+        while !caught.next_is_stop().await {
+            self.hangup.notify_one();
+        }
+        self.stop.cancel();
+        let second = async { while !caught.next_is_stop().await {} };
+        tokio::select! {
+            () = second => warn(ko_en!(
+                "두 번째 신호를 받아 바로 끝냅니다.",
+                "A second signal: ending at once."
+            )),
+            () = sleep(LAST_RESORT) => std::process::exit(0),
+        }
+        self.at_once.cancel();
+        sleep(AT_ONCE).await;
+        std::process::exit(1);
+    }
+}
+
+#[cfg(unix)]
+struct Caught {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    /// None under `nohup`, which has SIGHUP ignored: it stays so.
+    hangup: Option<tokio::signal::unix::Signal>,
+    means: Hangup,
+    had_terminal: bool,
+}
+
+#[cfg(unix)]
+impl Caught {
+    fn new(means: Hangup) -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hangup = (!hangup_is_ignored()).then(|| signal(SignalKind::hangup()));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: hangup.transpose()?,
+            means,
+            had_terminal: has_terminal(),
+        })
+    }
+
+    async fn next_is_stop(&mut self) -> bool {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => true,
+            _ = hangup => {
+                let is_gone = self.had_terminal && !has_terminal();
+                self.means == Hangup::Stops || is_gone
+            }
+        }
+    }
+}
+
+/// A terminal that was closed is no terminal any more.
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    use std::io::{IsTerminal, stderr, stdin, stdout};
+    stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal()
+}
+
+/// The mask of ignored signals in proc(5), where there is one; SIGHUP is its lowest bit.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(windows)]
+struct Caught(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Caught {
+    fn new(_: Hangup) -> io::Result<Self> {
+        Ok(Self(tokio::signal::windows::ctrl_c()?))
+    }
+
+    async fn next_is_stop(&mut self) -> bool {
+        self.0.recv().await;
+        true
+    }
+}
