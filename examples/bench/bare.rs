@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, COOKIE, HeaderValue, LOCATION, SET_COOKIE};
+use hyper::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderValue, LOCATION, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -22,12 +25,13 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 type Reply = Response<Full<Bytes>>;
 type Anything<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
+const POLICY: &str = "default-src 'self'; form-action 'self'; frame-ancestors 'none'";
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
@@ -90,7 +94,11 @@ async fn run(lesson: String) -> Anything<()> {
 /// A first line as the lessons print it: tools take the URL from it.
 async fn listen(scheme: &str) -> io::Result<TcpListener> {
     let port = std::env::var("PORT").unwrap_or_default().parse().unwrap_or(0);
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    // With the one option that nobody can do without: those that are accepted inherit it.
+    let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    socket.bind(([127, 0, 0, 1], port).into())?;
+    let listener = socket.listen(1024)?;
     let port = listener.local_addr()?.port();
     println!("{port}번 포트에서 서버 대기 중입니다 {scheme}://localhost:{port}/");
     Ok(listener)
@@ -147,7 +155,12 @@ where
 
 fn reply(media: &'static str, body: impl Into<Bytes>) -> Result<Reply, Infallible> {
     let mut reply = Response::new(Full::new(body.into()));
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if media == HTML {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    }
     Ok(reply)
 }
 

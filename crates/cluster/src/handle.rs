@@ -1,6 +1,5 @@
 //! What a worker serves: any path is the page, and a second after its first request it ends.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use cluster::{MasterHandle, Settings};
@@ -17,7 +16,7 @@ use crate::visits::Visits;
 
 /// What all requests of one worker share. The other workers have their own: processes share
 /// no memory.
-struct State {
+pub struct State {
     settings: Settings,
     master: Arc<MasterHandle>,
     visits: Visits,
@@ -25,28 +24,26 @@ struct State {
     pid: HeaderValue,
 }
 
-/// What a worker does with each connection.
-///
-/// # Errors
-/// The pages are not there, or `REDIS_URL` is bad.
-pub fn connect(
-    settings: Settings,
-    master: Arc<MasterHandle>,
-) -> Result<impl Fn(TcpStream, Arc<Connection>) -> Served, CannotStart> {
-    let (visits, files) = (Visits::from_env()?, Files::open("")?);
-    let pid = std::process::id().into();
-    let state = Arc::new(State { settings, master, visits, files, pid });
-    Ok(move |stream: TcpStream, connection: Arc<Connection>| -> Served {
-        let state = state.clone();
+impl State {
+    /// # Errors
+    /// The pages are not there, or `REDIS_URL` is bad.
+    pub fn new(
+        settings: Settings,
+        master: Arc<MasterHandle>,
+    ) -> Result<Arc<Self>, CannotStart> {
+        let (visits, files) = (Visits::from_env()?, Files::open("")?);
+        let pid = std::process::id().into();
+        Ok(Arc::new(Self { settings, master, visits, files, pid }))
+    }
+
+    /// Serves one connection.
+    pub async fn serve(self: Arc<Self>, stream: TcpStream, connection: Arc<Connection>) {
         let from_here = connection.loopback
             || stream.peer_addr().is_ok_and(|a| a.ip().to_canonical().is_loopback());
-        Box::pin(http1(stream, connection, move |request| {
-            handle(request, from_here, state.clone())
-        }))
-    })
+        http1(stream, connection, |request| handle(request, from_here, self.clone()))
+            .await;
+    }
 }
-
-type Served = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 async fn handle(
     request: Request,

@@ -6,10 +6,12 @@
 
 pub mod channel;
 pub mod master;
+mod master_handle;
 pub mod message;
 mod settings;
 pub mod worker;
 
 pub use master::{Event, Master};
+pub use master_handle::MasterHandle;
 pub use settings::{Schedule, Settings};
-pub use worker::{MasterHandle, Worker};
+pub use worker::Worker;

@@ -27,7 +27,8 @@ async fn run() -> Result<ExitCode, CannotStart> {
     let settings = Settings::from_env()?;
     if let Some(worker) = Worker::inherited().await? {
         // else: http.createServer(handle).listen(8086)
-        let connect = handle::connect(settings, worker.master())?;
+        let state = handle::State::new(settings, worker.master())?;
+        let connect = move |stream, connection| state.clone().serve(stream, connection);
         // Not by returning from `main`: the runtime would wait for blocking calls that hang.
         std::process::exit(worker.run(connect).await?);
     }
@@ -44,7 +45,7 @@ async fn run() -> Result<ExitCode, CannotStart> {
             // cluster.on("listening", …)
             Event::Listening(first_line) => say(first_line),
             // cluster.on("disconnect", …): it serves nobody new, and may not have ended yet
-            Event::Disconnect(slot) if settings.respawn => master.fork_later(slot),
+            Event::Disconnect(slot) if settings.respawn => master.fork(slot),
             Event::Disconnect(_) => {}
             // cluster.on("exit", (worker, code, signal) => …)
             Event::Exit(exit) => say(exit),

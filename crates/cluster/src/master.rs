@@ -2,14 +2,15 @@
 //! loop that owns all of its state, and on which nothing waits. It never reads a byte of a
 //! connection, and so nothing that a client sends can hurt it.
 
+mod limits;
+mod news;
+mod status;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::connection::SHUTDOWN_LIMIT;
@@ -18,16 +19,14 @@ use common::guard::open_files;
 use common::ko_en;
 use common::listen::{Listener, listen};
 use common::log::warn;
-use common::serve::{ACCEPT_PAUSE, LAST_ACCEPTS, cannot_accept, is_of_one_client};
 use common::stop::{Hangup, Signals};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::json;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Interval, interval};
 
-use crate::channel::{self, Inbox, MAX_MESSAGE, Outbox};
+use self::limits::kill_process;
+use self::news::{News, report, report_signals};
+use crate::channel::{self, Sender};
 use crate::message::{ToMaster, ToWorker};
 use crate::worker::SOCKET;
 use crate::{Schedule, Settings};
@@ -46,25 +45,14 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// long is busy or stopped: it is passed over until it takes one.
 const PASSED_OVER: Duration = Duration::from_secs(1);
 
-/// One that leaves them there for this long hangs, and is killed. A descriptor that was sent
-/// cannot be called back, so nothing less lets another worker serve that client.
-const HANGS: Duration = Duration::from_secs(5);
-
 /// Connections that may lie in the channel of one worker.
 const MAX_UNTAKEN: usize = 64;
 
-/// A worker that refused a connection has none of its own to spare; for so long it is passed
-/// over.
+/// How long a worker that refused a connection is passed over.
 const REFUSED: Duration = Duration::from_millis(100);
 
-/// How long a client waits for a worker where none can take it.
-const WAIT_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long the workers may take to tell their connections that the server stops.
-const TELL_LIMIT: Duration = Duration::from_secs(1);
-
-/// Workers that one status shows, so that it stays below [`MAX_MESSAGE`].
-const SHOWN: usize = MAX_MESSAGE / 256;
+/// How often the clock is looked at while something waits for it.
+const TICK: Duration = Duration::from_millis(20);
 
 /// What happens in a cluster; `cluster.on(…)` in Node.
 pub enum Event {
@@ -84,20 +72,15 @@ pub struct Exit(u32, ExitStatus);
 /// The master of a cluster.
 pub struct Master {
     settings: Settings,
-    signals: Signals,
     phase: Phase,
     first_line: Option<String>,
     loopback: bool,
-    /// What the master accepts from (`rr`).
+    /// What the master accepts from (`rr`), or the workers (`shared`).
     listener: Option<Listener>,
-    /// What the workers accept from (`shared`).
-    shared: Vec<Arc<OwnedFd>>,
+    shared: Vec<OwnedFd>,
     /// Connections that no worker could take yet, and since when.
-    waiting: VecDeque<(Instant, Arc<OwnedFd>)>,
+    waiting: VecDeque<(Instant, OwnedFd)>,
     max_waiting: usize,
-    /// After a failed accept: when to try again.
-    accept_again: Option<Instant>,
-    failing: bool,
     workers: BTreeMap<u32, Worker>,
     slots: Vec<Slot>,
     /// The slot whose turn it is.
@@ -105,32 +88,31 @@ pub struct Master {
     /// SIGHUP: the slot whose worker is being replaced.
     roll: Option<usize>,
     events: VecDeque<Event>,
-    news: UnboundedReceiver<(u32, News)>,
-    reporter: UnboundedSender<(u32, News)>,
+    news: UnboundedReceiver<News>,
+    reporter: UnboundedSender<News>,
+    clock: Interval,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
     Running,
-    /// The workers tell their connections; until then the listener stays open.
+    /// Since when the workers tell their connections that the server stops. Until all have done
+    /// so the listener stays open.
     Telling(Instant),
-    /// The last connections are accepted.
-    LastAccepts(Instant),
     /// The workers finish what they have.
     Finishing,
-    /// A second signal: they are killed.
-    Killing,
 }
 
 /// The place of one worker after another.
+#[derive(Default)]
 struct Slot {
     /// The worker that serves.
     worker: Option<u32>,
     /// When the next one is to be started.
     fork_at: Option<Instant>,
-    /// When it may be, as the last one died young; and the pause after the next that does.
-    not_before: Instant,
-    pause: Duration,
+    /// When it may be, as the last one died young; and how many have, one after the other.
+    not_before: Option<Instant>,
+    died_young: u32,
     starts: u64,
 }
 
@@ -139,12 +121,14 @@ struct Worker {
     slot: usize,
     born: Instant,
     state: State,
-    outbox: Outbox<ToWorker>,
+    /// When it is killed, if it has not got further by then.
+    limit: Option<Instant>,
+    sender: Sender,
     told: bool,
     /// Connections that it was sent and has not taken yet, and since when. As long as they are
     /// open here too, its death does not close them.
-    untaken: VecDeque<(Instant, Arc<OwnedFd>)>,
-    refused: Option<Instant>,
+    untaken: VecDeque<(Instant, OwnedFd)>,
+    not_before: Instant,
     requests: u64,
 }
 
@@ -152,14 +136,8 @@ struct Worker {
 enum State {
     Starting,
     Ready,
-    /// It is handed nothing any more. Since when.
-    Leaving(Instant),
-}
-
-/// What the task that listens to one worker reports.
-enum News {
-    Says(ToMaster),
-    Ended(ExitStatus),
+    /// It is handed nothing any more.
+    Leaving,
 }
 
 impl Master {
@@ -176,17 +154,10 @@ impl Master {
             Schedule::RoundRobin => (Some(listener), Vec::new()),
             Schedule::Shared => (None, into_fds(listener)?),
         };
-        let slot = |_| Slot {
-            worker: None,
-            fork_at: None,
-            not_before: Instant::now(),
-            pause: FIRST_PAUSE,
-            starts: 0,
-        };
         let (reporter, news) = unbounded_channel();
+        tokio::spawn(report_signals(signals, reporter.clone()));
         Ok(Self {
             settings: settings.clone(),
-            signals,
             phase: Phase::Running,
             first_line,
             loopback,
@@ -194,41 +165,22 @@ impl Master {
             shared,
             waiting: VecDeque::new(),
             max_waiting: open_files::limit() as usize / 2,
-            accept_again: None,
-            failing: false,
             workers: BTreeMap::new(),
-            slots: (0..settings.workers).map(slot).collect(),
+            slots: (0..settings.workers).map(|_| Slot::default()).collect(),
             next: 0,
             roll: None,
             events: VecDeque::new(),
             news,
             reporter,
+            clock: interval(TICK),
         })
     }
 
-    /// Starts a worker in a slot; `cluster.fork()` in Node.
+    /// Starts a worker in a slot, at once or after a pause where the last one died young;
+    /// `cluster.fork()` in Node.
     pub fn fork(&mut self, slot: usize) {
-        self.slots[slot].fork_at = None;
-        let in_slot = |w: &Worker| w.slot == slot && w.state == State::Starting;
-        if self.phase != Phase::Running || self.workers.values().any(in_slot) {
-            return;
-        }
-        self.end_the_oldest_of_too_many();
-        if let Err(error) = self.spawn(slot) {
-            let program = self.settings.program.display();
-            warn(ko_en!(
-                "워커를 시작하지 못했습니다: {program}: {error}",
-                "Cannot start a worker: {program}: {error}"
-            ));
-            self.slots[slot].died_young();
-            self.starts_no_more(slot);
-        }
-        self.slots[slot].starts += 1;
-    }
-
-    /// Starts a worker in a slot: at once, or after a pause where the last one died young.
-    pub fn fork_later(&mut self, slot: usize) {
-        self.slots[slot].fork_at = Some(self.slots[slot].not_before);
+        self.slots[slot].fork_at =
+            Some(self.slots[slot].not_before.unwrap_or_else(Instant::now));
     }
 
     /// Waits for the next event; nothing when the cluster has ended.
@@ -239,56 +191,50 @@ impl Master {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if self.has_ended() {
-                if self.phase == Phase::Running {
-                    warn(ko_en!(
-                        "워커가 모두 종료되어 마스터도 종료합니다 (RESPAWN=off).",
-                        "All workers have ended, and so the master ends (RESPAWN=off)."
-                    ));
-                }
+            let forks = self.slots.iter().any(|slot| slot.fork_at.is_some());
+            if self.workers.is_empty() && self.phase == Phase::Running && !forks {
+                warn(ko_en!(
+                    "워커가 모두 종료되어 마스터도 종료합니다 (RESPAWN=off).",
+                    "All workers have ended, and so the master ends (RESPAWN=off)."
+                ));
                 return None;
             }
-            let accepts = self.first_line.is_none()
-                && self.accept_again.is_none()
-                && self.waiting.len() < self.max_waiting;
-            let deadline = self.next_deadline();
+            if self.workers.is_empty() && self.phase != Phase::Running {
+                return None;
+            }
+            let accepts =
+                self.first_line.is_none() && self.waiting.len() < self.max_waiting;
             tokio::select! {
-                Some((pid, news)) = self.news.recv() => match news {
-                    News::Says(message) => self.hear(pid, message),
-                    News::Ended(status) => self.ended(pid, status),
-                },
-                accepted = accept(&self.listener), if accepts => match accepted {
-                    Ok(stream) => {
-                        self.failing = false;
-                        self.waiting.push_back((Instant::now(), Arc::new(stream)));
-                    }
-                    Err(error) => self.cannot_accept(&error),
-                },
-                () = self.signals.stop.cancelled(), if self.phase == Phase::Running => {
-                    self.stop();
+                Some(news) = self.news.recv() => self.hear(news),
+                connection = accept(&self.listener), if accepts => {
+                    self.waiting.extend(connection.map(|c| (Instant::now(), c)));
                 }
-                () = self.signals.at_once.cancelled(), if self.phase != Phase::Killing => {
-                    self.phase = Phase::Killing;
-                    self.workers.keys().for_each(|pid| kill_process(*pid));
-                }
-                () = self.signals.hangup.notified() => self.begin_roll(),
-                () = sleep_until(deadline) => {}
+                _ = self.clock.tick(), if self.waits_for_the_clock() => {}
             }
         }
     }
 
     /// The status to exit with: 0 after a stop, 1 where the last worker has ended.
     pub fn exit_code(&self) -> ExitCode {
-        match self.phase {
-            Phase::Running | Phase::Killing => ExitCode::FAILURE,
-            _ => ExitCode::SUCCESS,
-        }
+        if self.phase == Phase::Running { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 
-    fn has_ended(&self) -> bool {
-        let forks = self.slots.iter().any(|slot| slot.fork_at.is_some());
-        let is_over = matches!(self.phase, Phase::Finishing | Phase::Killing);
-        self.workers.is_empty() && (is_over || !forks)
+    fn start(&mut self, slot: usize) {
+        self.slots[slot].fork_at = None;
+        let starting = |w: &Worker| w.slot == slot && w.state == State::Starting;
+        if self.phase != Phase::Running || self.workers.values().any(starting) {
+            return;
+        }
+        self.kill_the_oldest_of_too_many();
+        self.slots[slot].starts += 1;
+        if let Err(error) = self.spawn(slot) {
+            let program = self.settings.program.display();
+            warn(ko_en!(
+                "워커를 시작하지 못했습니다: {program}: {error}",
+                "Cannot start a worker: {program}: {error}"
+            ));
+            self.died_young(slot);
+        }
     }
 
     /// Runs the program once more, with one end of a socket pair as its standard input.
@@ -298,63 +244,71 @@ impl Master {
         command.env(SOCKET, channel::identity(&theirs)?);
         let child = command.stdin(OwnedFd::from(theirs)).spawn()?;
         let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
-        let (outbox, inbox) = channel::open(ours)?;
+        let (sender, receiver) = channel::open(ours)?;
         for socket in &self.shared {
-            outbox.send_with(ToWorker::Listener, socket.clone());
+            sender.send(&ToWorker::Listener, Some(socket.as_fd()))?;
         }
-        outbox.send(ToWorker::Start { loopback: self.loopback });
-        tokio::spawn(report(pid, child, inbox, self.reporter.clone()));
+        sender.send(&ToWorker::Start(self.loopback), None)?;
+        tokio::spawn(report(pid, child, receiver, self.reporter.clone()));
+        let now = Instant::now();
         let worker = Worker {
             slot,
-            born: Instant::now(),
+            born: now,
             state: State::Starting,
-            outbox,
+            limit: Some(now + START_LIMIT),
+            sender,
             told: false,
             untaken: VecDeque::new(),
-            refused: None,
+            not_before: now,
             requests: 0,
         };
         self.workers.insert(pid, worker);
         Ok(())
     }
 
-    fn hear(&mut self, pid: u32, message: ToMaster) {
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Says(pid, message) => self.hear_worker(pid, message),
+            News::Ended(pid, status) => self.ended(pid, status),
+            News::Hangup => self.begin_roll(),
+            // Everyone is told first; then the listener is closed.
+            News::Stop => {
+                self.phase = Phase::Telling(Instant::now());
+                self.workers.values().for_each(|worker| worker.tell(ToWorker::Stop));
+            }
+            News::StopAtOnce => {
+                self.workers.keys().for_each(|pid| kill_process(*pid));
+                std::process::exit(1);
+            }
+        }
+    }
+
+    fn hear_worker(&mut self, pid: u32, message: ToMaster) {
         let Some(worker) = self.workers.get_mut(&pid) else { return };
         match message {
             ToMaster::Ready => self.ready(pid),
             ToMaster::Took(count) => {
-                worker.untaken.drain(..count.min(worker.untaken.len()));
+                _ = worker.untaken.drain(..count.min(worker.untaken.len()))
             }
             ToMaster::Refused => {
-                worker.refused = Some(Instant::now());
-                if let Some(connection) = worker.untaken.pop_front() {
-                    self.waiting.push_front(connection);
-                }
+                worker.not_before = Instant::now() + REFUSED;
+                let refused = worker.untaken.pop_front();
+                refused.into_iter().for_each(|refused| self.waiting.push_front(refused));
             }
             ToMaster::Leaving => self.leave(pid),
             ToMaster::Told => worker.told = true,
             ToMaster::Requests(count) => worker.requests = count,
-            ToMaster::Status => {
-                let status = self.status();
-                if let Some(worker) = self.workers.get(&pid) {
-                    worker.outbox.send(ToWorker::Status(status));
-                }
-            }
+            ToMaster::Status => self.workers[&pid].tell(ToWorker::Status(self.status())),
             ToMaster::Crash(pid) => {
-                if let Some(worker) = self.workers.get(&pid) {
-                    worker.outbox.send(ToWorker::Crash);
-                    self.leave(pid);
-                }
+                self.workers.get(&pid).inspect(|worker| worker.tell(ToWorker::Crash));
+                self.leave(pid);
             }
         }
     }
 
     fn ready(&mut self, pid: u32) {
         let Some(worker) = self.workers.get_mut(&pid) else { return };
-        if worker.state != State::Starting {
-            return;
-        }
-        worker.state = State::Ready;
+        (worker.state, worker.limit) = (State::Ready, None);
         let slot = worker.slot;
         self.events.push_back(Event::Online(pid));
         if let Some(old) = self.slots[slot].worker.replace(pid) {
@@ -368,8 +322,7 @@ impl Master {
 
     /// Says once that connections are accepted: when every slot has had its first worker.
     fn is_listening(&mut self) {
-        let starting = |worker: &Worker| worker.state == State::Starting;
-        let starts = self.workers.values().any(starting);
+        let starts = self.workers.values().any(|worker| worker.state == State::Starting);
         let serves = self.slots.iter().any(|slot| slot.worker.is_some());
         if serves
             && !starts
@@ -381,17 +334,17 @@ impl Master {
 
     /// Hands a worker nothing any more and closes its channel: it finishes what it has.
     fn leave(&mut self, pid: u32) {
-        let Some(worker) = self.workers.get_mut(&pid) else { return };
-        if let State::Leaving(_) = worker.state {
-            return;
+        if let Some(worker) = self.workers.get_mut(&pid)
+            && worker.state != State::Leaving
+        {
+            worker.state = State::Leaving;
+            worker.limit = Some(Instant::now() + SHUTDOWN_LIMIT);
+            worker.sender.close();
+            let slot = worker.slot;
+            self.vacate(slot, pid);
         }
-        worker.state = State::Leaving(Instant::now());
-        worker.outbox.close();
-        let slot = worker.slot;
-        self.vacate(slot, pid);
     }
 
-    /// A worker that was asked to leave is replaced without a pause, however young it was.
     fn vacate(&mut self, slot: usize, pid: u32) {
         if self.slots[slot].worker == Some(pid) {
             self.slots[slot].worker = None;
@@ -401,25 +354,29 @@ impl Master {
 
     fn ended(&mut self, pid: u32, status: ExitStatus) {
         let Some(mut worker) = self.workers.remove(&pid) else { return };
-        let slot = worker.slot;
         while let Some((_, connection)) = worker.untaken.pop_back() {
             self.waiting.push_front((Instant::now(), connection));
         }
-        let asked = matches!(worker.state, State::Leaving(_));
-        if !asked && worker.born.elapsed() < HEALTHY {
-            self.slots[slot].died_young();
-        } else {
-            self.slots[slot].pause = FIRST_PAUSE;
-        }
-        self.vacate(slot, pid);
         self.events.push_back(Event::Exit(Exit(pid, status)));
-        if worker.state == State::Starting {
-            self.starts_no_more(slot);
+        let slot = worker.slot;
+        // One that was asked to leave is replaced without a pause, however young it was.
+        if worker.state == State::Leaving || worker.born.elapsed() >= HEALTHY {
+            (self.slots[slot].died_young, self.slots[slot].not_before) = (0, None);
+            self.vacate(slot, pid);
+        } else {
+            self.vacate(slot, pid);
+            self.died_young(slot);
         }
     }
 
-    /// A start has failed. Where it was to replace somebody, that one stays.
-    fn starts_no_more(&mut self, slot: usize) {
+    fn died_young(&mut self, slot: usize) {
+        let place = &mut self.slots[slot];
+        let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << place.died_young.min(9)));
+        place.not_before = Some(Instant::now() + pause);
+        place.died_young += 1;
+        if place.worker.is_none() {
+            self.events.push_back(Event::Disconnect(slot));
+        }
         if self.roll == Some(slot) {
             self.roll = None;
             warn(ko_en!(
@@ -427,50 +384,24 @@ impl Master {
                 "The new worker does not start: the roll stops, and the old ones stay."
             ));
         }
-        if self.slots[slot].worker.is_none() {
-            self.events.push_back(Event::Disconnect(slot));
-        }
         self.is_listening();
-    }
-
-    fn end_the_oldest_of_too_many(&mut self) {
-        let leaving = |worker: &Worker| matches!(worker.state, State::Leaving(_));
-        let leaving = self.workers.iter().filter(|(_, worker)| leaving(worker));
-        let oldest = leaving.min_by_key(|(_, worker)| worker.born).map(|(pid, _)| *pid);
-        if self.workers.len() > 2 * self.slots.len()
-            && let Some(pid) = oldest
-        {
-            kill_process(pid);
-        }
     }
 
     /// SIGHUP: a new worker for each slot, one after the other.
     fn begin_roll(&mut self) {
-        if self.phase == Phase::Running {
-            let program = &self.settings.program;
-            let real = program.canonicalize().unwrap_or_else(|_| program.clone());
-            let (program, real) = (program.display(), real.display());
-            warn(ko_en!(
-                "워커를 하나씩 교체합니다: {program} → {real}",
-                "Replacing the workers one by one: {program} → {real}"
-            ));
-            self.roll_on(0);
-        }
+        let program = &self.settings.program;
+        let real = program.canonicalize().unwrap_or_else(|_| program.clone());
+        let (program, real) = (program.display(), real.display());
+        warn(ko_en!(
+            "워커를 하나씩 교체합니다: {program} → {real}",
+            "Replacing the workers one by one: {program} → {real}"
+        ));
+        self.roll_on(0);
     }
 
     fn roll_on(&mut self, slot: usize) {
         self.roll = (slot < self.slots.len()).then_some(slot);
-        if let Some(slot) = self.roll {
-            self.fork(slot);
-        }
-    }
-
-    /// Tells everyone first; then the listener is closed: see [`Phase`].
-    fn stop(&mut self) {
-        self.phase = Phase::Telling(Instant::now() + TELL_LIMIT);
-        for worker in self.workers.values() {
-            worker.outbox.send(ToWorker::Stop);
-        }
+        self.roll.inspect(|slot| self.start(*slot));
     }
 
     fn finish(&mut self) {
@@ -483,215 +414,55 @@ impl Master {
         self.waiting.clear();
     }
 
-    fn cannot_accept(&mut self, error: &io::Error) {
-        if is_of_one_client(error) {
-            return;
-        }
-        if !self.failing {
-            warn(cannot_accept(error));
-        }
-        self.failing = true;
-        self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
-    }
-
-    /// Does whatever is due.
-    fn look_at_the_clock(&mut self) {
-        let now = Instant::now();
-        match self.phase {
-            Phase::Telling(limit) => {
-                let told = |worker: &Worker| worker.told || worker.state != State::Ready;
-                if now >= limit || self.workers.values().all(told) {
-                    self.phase = Phase::LastAccepts(now + LAST_ACCEPTS);
-                }
-            }
-            Phase::LastAccepts(limit) if now >= limit => self.finish(),
-            _ => {}
-        }
-        for (pid, worker) in &self.workers {
-            if worker.deadline().is_some_and(|deadline| now >= deadline) {
-                kill_process(*pid);
-            }
-        }
-        while self.waiting.front().is_some_and(|(since, _)| now >= *since + WAIT_LIMIT) {
-            self.waiting.pop_front();
-        }
-        self.accept_again = self.accept_again.filter(|at| now < *at);
-        for slot in 0..self.slots.len() {
-            if self.slots[slot].fork_at.is_some_and(|at| now >= at) {
-                self.fork(slot);
-            }
-        }
-    }
-
-    fn next_deadline(&self) -> Instant {
-        let phase = match self.phase {
-            Phase::Telling(limit) | Phase::LastAccepts(limit) => Some(limit),
-            _ => None,
-        };
-        let waiting = self.waiting.front().map(|(since, _)| *since + WAIT_LIMIT);
-        // Whoever waits is handed over when a worker that was passed over may be asked again.
-        let again = waiting.map(|_| Instant::now() + REFUSED);
-        let workers = self.workers.values().filter_map(Worker::deadline);
-        let forks = self.slots.iter().filter_map(|slot| slot.fork_at);
-        let all = workers.chain(forks).chain(phase).chain(waiting).chain(again);
-        let all = all.chain(self.accept_again);
-        all.min().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
-    }
-
     /// Hands connections to the workers in turn, the one that came first before the others.
     fn hand_over(&mut self) {
-        while !self.waiting.is_empty()
-            && let Some(slot) = self.next_slot()
-            && let Some(worker) =
-                self.slots[slot].worker.and_then(|p| self.workers.get_mut(&p))
+        while let Some((_, connection)) = self.waiting.front()
+            && let Some((slot, worker)) = self.next_worker()
+            && self.workers[&worker]
+                .sender
+                .send(&ToWorker::Connection, Some(connection.as_fd()))
+                .is_ok()
             && let Some((_, connection)) = self.waiting.pop_front()
+            && let Some(worker) = self.workers.get_mut(&worker)
         {
             self.next = (slot + 1) % self.slots.len();
-            worker.outbox.send_with(ToWorker::Connection, connection.clone());
             worker.untaken.push_back((Instant::now(), connection));
         }
     }
 
-    /// The slot of the next worker in turn that can take a connection.
-    fn next_slot(&self) -> Option<usize> {
+    /// The next worker in turn that can take a connection, and its slot.
+    fn next_worker(&self) -> Option<(usize, u32)> {
         let count = self.slots.len();
         let max_untaken = (self.max_waiting / count).clamp(1, MAX_UNTAKEN);
-        let finishing = self.phase == Phase::Finishing;
-        (self.next..self.next + count).map(|n| n % count).find(|slot| {
-            let worker = self.slots[*slot].worker.and_then(|pid| self.workers.get(&pid));
-            worker.is_some_and(|worker| finishing || worker.can_take(max_untaken))
+        let in_turn = (self.next..self.next + count).map(|n| n % count);
+        let serving = in_turn.filter_map(|slot| Some((slot, self.slots[slot].worker?)));
+        { serving }.find(|(_, pid)| {
+            let worker = &self.workers[pid];
+            self.phase == Phase::Finishing
+                || worker.untaken.len() < max_untaken
+                    && !worker.has_left_untaken_for(PASSED_OVER)
+                    && Instant::now() >= worker.not_before
         })
-    }
-
-    /// For the page that shows the cluster.
-    fn status(&self) -> String {
-        let next = self.next_slot().and_then(|slot| self.slots[slot].worker);
-        let mut workers: Vec<_> = self.workers.iter().collect();
-        workers.sort_by_key(|(_, worker)| (worker.slot, worker.born));
-        let shown = workers.iter().take(SHOWN).map(|(pid, worker)| {
-            json!({
-                "slot": worker.slot + 1,
-                "pid": pid,
-                "age_ms": worker.born.elapsed().as_millis() as u64,
-                "requests": worker.requests,
-                "waiting": worker.untaken.len(),
-                "state": worker.shown(),
-                "restarts": self.slots[worker.slot].starts.saturating_sub(1),
-            })
-        });
-        json!({
-            "master": std::process::id(),
-            "shared": !self.shared.is_empty(),
-            "next": next.filter(|_| self.shared.is_empty()),
-            "workers": shown.collect::<Vec<_>>(),
-            "more": workers.len().saturating_sub(SHOWN),
-        })
-        .to_string()
-    }
-}
-
-impl Slot {
-    fn died_young(&mut self) {
-        self.not_before = Instant::now() + self.pause;
-        self.pause = LONGEST_PAUSE.min(self.pause * 2);
     }
 }
 
 impl Worker {
-    fn can_take(&self, max_untaken: usize) -> bool {
-        self.state == State::Ready
-            && self.untaken.len() < max_untaken
-            && !self.takes_nothing()
-            && self.refused.is_none_or(|at| at.elapsed() >= REFUSED)
-    }
-
-    fn takes_nothing(&self) -> bool {
-        self.untaken.front().is_some_and(|(since, _)| since.elapsed() >= PASSED_OVER)
-    }
-
-    /// When it is killed, unless something changes.
-    fn deadline(&self) -> Option<Instant> {
-        let state = match self.state {
-            State::Starting => Some(self.born + START_LIMIT),
-            State::Ready => None,
-            State::Leaving(since) => Some(since + SHUTDOWN_LIMIT),
-        };
-        let hangs = self.untaken.front().map(|(since, _)| *since + HANGS);
-        state.into_iter().chain(hangs).min()
-    }
-
-    fn shown(&self) -> &'static str {
-        match self.state {
-            State::Starting => "starting",
-            State::Ready if self.takes_nothing() => "takes nothing",
-            State::Ready => "ready",
-            State::Leaving(_) => "leaving",
-        }
-    }
-}
-
-/// A process that has not been waited for keeps its number, so this hits nobody else.
-fn kill_process(pid: u32) {
-    if let Ok(pid) = i32::try_from(pid) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    /// One that has no room for a message hangs, and will be killed for it: see `limits`.
+    fn tell(&self, message: ToWorker) {
+        let _ = self.sender.send(&message, None);
     }
 }
 
 /// Waits for the next connection, and takes it as a plain descriptor: the master is not to be
 /// woken by what the client sends.
-async fn accept(listener: &Option<Listener>) -> io::Result<OwnedFd> {
+async fn accept(listener: &Option<Listener>) -> Option<OwnedFd> {
     match listener {
-        Some(listener) => Ok(listener.accept().await?.into_std()?.into()),
+        Some(listener) => Some(listener.next().await.into_std().ok()?.into()),
         None => std::future::pending().await,
     }
 }
 
-fn into_fds(listener: Listener) -> io::Result<Vec<Arc<OwnedFd>>> {
+fn into_fds(listener: Listener) -> io::Result<Vec<OwnedFd>> {
     let sockets = listener.into_sockets().into_iter();
-    sockets.map(|socket| Ok(Arc::new(socket.into_std()?.into()))).collect()
-}
-
-/// Listens to one worker until its end.
-async fn report(
-    pid: u32,
-    mut child: Child,
-    mut inbox: Inbox<ToMaster>,
-    reporter: UnboundedSender<(u32, News)>,
-) {
-    loop {
-        match inbox.receive().await {
-            Ok(Some(message)) => _ = reporter.send((pid, News::Says(message))),
-            Ok(None) => break,
-            Err(error) => {
-                warn(format_args!("{pid} → master: {error}"));
-                break;
-            }
-        }
-    }
-    // The end of its channel is the end of a worker; what goes on without it is none.
-    let status = match timeout(Duration::from_secs(1), child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            let _ = child.start_kill();
-            child.wait().await
-        }
-    };
-    let _ = reporter.send((pid, News::Ended(status.unwrap_or_default())));
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(pid, status) = self;
-        writeln!(f, "{pid}번 워커가 종료되었습니다.")?;
-        match (status.code(), status.signal()) {
-            (Some(code), _) => write!(f, "code {code} signal null"),
-            (None, signal) => {
-                let number = signal.unwrap_or_default();
-                match Signal::try_from(number) {
-                    Ok(name) => write!(f, "code null signal {}", name.as_str()),
-                    Err(_) => write!(f, "code null signal {number}"),
-                }
-            }
-        }
-    }
+    sockets.map(|socket| Ok(socket.into_std()?.into())).collect()
 }

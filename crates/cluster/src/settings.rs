@@ -6,8 +6,7 @@ use std::path::{MAIN_SEPARATOR, PathBuf, absolute};
 use std::time::Duration;
 
 use common::error::CannotStart;
-use common::ko_en;
-use common::settings::{digits, number, variable, wrong};
+use common::settings::{digits, number, one_of, variable, wrong};
 
 /// How a cluster runs. Master and workers read the same environment.
 #[derive(Clone, Debug)]
@@ -43,28 +42,20 @@ impl Settings {
         let cores = || std::thread::available_parallelism().map_or(1, Into::into);
         Ok(Self {
             workers: number("WORKERS", 1..=256, 4)?.unwrap_or_else(cores),
-            schedule: match variable("CLUSTER_SCHED").as_deref() {
-                None | Some("rr") => Schedule::RoundRobin,
-                Some("shared") => Schedule::Shared,
-                Some(value) => {
-                    return Err(wrong("CLUSTER_SCHED", value, "rr | shared", "rr"));
-                }
-            },
+            schedule: one_of(
+                "CLUSTER_SCHED",
+                &[("rr", Schedule::RoundRobin), ("shared", Schedule::Shared)],
+            )?,
             crash_after: match variable("CRASH_AFTER_MS").as_deref() {
                 None => Some(Duration::from_millis(1000)),
                 Some("off") => None,
                 Some(value) => {
                     let ms: Option<u32> = digits(value);
-                    let right = ko_en!("밀리초 숫자 | off", "a number of ms | off");
-                    let wrong = || wrong("CRASH_AFTER_MS", value, &right, "off");
+                    let wrong = || wrong("CRASH_AFTER_MS", value, "off | ms", "off");
                     Some(Duration::from_millis(ms.ok_or_else(wrong)?.into()))
                 }
             },
-            respawn: match variable("RESPAWN").as_deref() {
-                None | Some("on") => true,
-                Some("off") => false,
-                Some(value) => return Err(wrong("RESPAWN", value, "on | off", "off")),
-            },
+            respawn: one_of("RESPAWN", &[("on", true), ("off", false)])?,
             program: program()?,
         })
     }

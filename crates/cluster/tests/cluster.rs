@@ -445,15 +445,19 @@ mod hardened {
         let folder = TempDir::new();
         let path = |name: &str| folder.path().join(name);
         let program = path("cluster");
-        std::fs::copy(BIN, &program).expect("a copy");
+        // A link, and not a copy: while another test forks, a file that was just written may
+        // still be open for writing, and then it cannot be started.
+        std::os::unix::fs::symlink(BIN, &program).expect("a link");
         let vars = [("WORKERS", "1"), ("CRASH_AFTER_MS", "off")];
         let server = Server::start_with(program.to_str().expect("UTF-8"), &vars);
         let first = worker(&server.get("/").expect(200));
 
         let log = path("starts");
         let script = format!("#!/bin/sh\necho start >> '{}'\nexit 3\n", log.display());
-        std::fs::write(path("broken"), script).expect("a script");
-        Command::new("chmod").arg("+x").arg(path("broken")).status().expect("chmod");
+        let write = "printf %s \"$2\" > \"$1\"; chmod +x \"$1\"";
+        let mut sh = Command::new("sh");
+        sh.args(["-c", write, "sh"]).arg(path("broken")).arg(script);
+        assert!(sh.status().expect("sh").success());
         std::fs::rename(&program, path("good")).expect("renamed");
         std::fs::rename(path("broken"), &program).expect("renamed");
         let starts = || std::fs::read_to_string(&log).unwrap_or_default().lines().count();

@@ -1,6 +1,6 @@
 //! Reading a request's body: with a limit, with a clock, and with errors that help.
 
-use std::sync::Arc;
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,6 @@ use hyper::body::{Body, Incoming};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::connection::Connection;
 use crate::{Error, Request, ko_en};
 
 /// The largest body that any lesson takes, in bytes.
@@ -27,13 +26,20 @@ const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 /// # Errors
 /// 413 over [`MAX_BYTES`], 408 after [`TIME_LIMIT`], 400 when it breaks off or its chunks are
 /// malformed (RFC 9112 section 7.1).
-pub async fn read(mut request: Request) -> Result<Bytes, Error> {
-    let connection = request.extensions_mut().remove::<Arc<Connection>>();
+pub async fn read(request: Request) -> Result<Bytes, Error> {
     let body = collect(request.into_body()).await?;
-    if let Some(connection) = connection {
-        connection.set_unread_body(false);
-    }
+    WAS_READ.set(true);
     Ok(body)
+}
+
+thread_local! {
+    /// Set while a handler is polled that has read its body to the end.
+    static WAS_READ: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the handler that was just polled on this thread has read its body to the end.
+pub(crate) fn was_read() -> bool {
+    WAS_READ.replace(false)
 }
 
 /// Reads any body whole, as [`read`] does. Many small chunks end up in one piece of memory.

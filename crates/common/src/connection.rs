@@ -75,7 +75,6 @@ impl Connections {
             loopback: self.loopback,
             received: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
-            unread_body: AtomicBool::new(false),
             _place: place,
         })
     }
@@ -107,7 +106,6 @@ pub struct Connection {
     pub loopback: bool,
     received: AtomicBool,
     unanswered: AtomicBool,
-    unread_body: AtomicBool,
     _place: Place,
 }
 
@@ -132,15 +130,5 @@ impl Connection {
     /// There is an answer to all that has come.
     pub fn answers(&self) {
         self.unanswered.store(false, Relaxed);
-    }
-
-    /// Whether the body of the present request was not read to its end.
-    pub fn has_unread_body(&self) -> bool {
-        self.unread_body.load(Relaxed)
-    }
-
-    /// The present request has a body; or it was read to its end.
-    pub fn set_unread_body(&self, unread: bool) {
-        self.unread_body.store(unread, Relaxed);
     }
 }

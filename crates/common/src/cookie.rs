@@ -1,7 +1,6 @@
 //! Cookies: what a browser sends back (`Cookie`), and what we ask it to keep (`Set-Cookie`).
 //! RFC 6265 says how both look on the wire.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use cookie::time::{self, OffsetDateTime};
@@ -21,22 +20,20 @@ use crate::reply::{Reply, personal};
 pub fn get(headers: &HeaderMap, name: &str) -> Option<String> {
     // Over HTTP/2 each cookie may come in a field of its own, and `headers.get(COOKIE)` would
     // see the first of them only (RFC 9113 section 8.2.3).
-    let fields = headers.get_all(COOKIE).iter();
-    // Bytes, not text: one cookie that is no UTF-8 must not hide the others.
-    let pairs = fields.flat_map(|field| field.as_bytes().split(|b| *b == b';'));
-    pairs.filter(|pair| name_of(pair) == name.as_bytes()).find_map(value_of)
-}
-
-/// What is before the first `=`, without the space round it.
-fn name_of(pair: &[u8]) -> &[u8] {
-    pair.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii()
-}
-
-/// What is behind the first `=`, decoded; the value itself may hold more of them.
-fn value_of(pair: &[u8]) -> Option<String> {
-    let equals = pair.iter().position(|b| *b == b'=')?;
-    decode(without_quotes(pair[equals + 1..].trim_ascii()))
-        .filter(|text| !text.is_empty())
+    for field in headers.get_all(COOKIE) {
+        // Bytes, not text: one cookie that is no UTF-8 must not hide the others.
+        for pair in field.as_bytes().split(|b| *b == b';') {
+            // The value begins behind the first `=`; it may itself hold more of them.
+            let Some(equals) = pair.iter().position(|b| *b == b'=') else { continue };
+            if pair[..equals].trim_ascii() == name.as_bytes()
+                && let Some(value) =
+                    decode(without_quotes(pair[equals + 1..].trim_ascii()))
+            {
+                return Some(value);
+            }
+        }
+    }
+    None
 }
 
 /// RFC 6265 section 4.1.1 lets a server wrap a value in double quotes, and a browser sends
@@ -47,14 +44,18 @@ fn without_quotes(value: &[u8]) -> &[u8] {
     inner.unwrap_or(value)
 }
 
-/// `decodeURIComponent`, which throws where this returns nothing.
+/// `decodeURIComponent`, which throws where this returns nothing; so it does for an empty value.
 fn decode(value: &[u8]) -> Option<String> {
-    let mut parts = value.split(|b| *b == b'%');
-    parts.next(); // what is before the first escape
-    if !parts.all(|part| part.len() >= 2 && part[..2].iter().all(u8::is_ascii_hexdigit)) {
+    let is_escape =
+        |part: &[u8]| part.len() >= 2 && part[..2].iter().all(u8::is_ascii_hexdigit);
+    let decoded = if !value.contains(&b'%') {
+        std::str::from_utf8(value).ok()?.to_owned() // an id, say
+    } else if value.split(|b| *b == b'%').skip(1).all(is_escape) {
+        percent_decode(value).decode_utf8().ok()?.into_owned()
+    } else {
         return None;
-    }
-    percent_decode(value).decode_utf8().ok().map(Cow::into_owned)
+    };
+    (!decoded.is_empty()).then_some(decoded)
 }
 
 /// What `encodeURIComponent` leaves as it is. All of it may stand in a cookie's value; what

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
 use crate::connection::Connection;
 use crate::guard::stream::GuardedStream;
+use crate::guard::timer::OneTimer;
 use crate::{Error, Reply, Request, guard, wire};
 
 /// How long a client may take over the head of a request. hyper's clock starts when it begins
@@ -43,7 +44,7 @@ where
     let mut http = pin!(
         http1::Builder::new()
             // Without a timer the header timeout does nothing, and says nothing.
-            .timer(TokioTimer::new())
+            .timer(OneTimer::default())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(MAX_HEAD)
             // A client may say that it sends no more (`nc -N`) and still wait for the answer.

@@ -2,13 +2,19 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::sleep;
 
 use crate::error::CannotStart;
 use crate::ko_en;
 use crate::log::warn;
 use crate::settings::{command, number, program, variable};
+
+/// The pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections that the kernel accepts for us before we take them. Linux cuts it to
 /// `net.core.somaxconn`, 4,096 unless changed.
@@ -27,6 +33,7 @@ pub struct Listener {
     sockets: Vec<TcpListener>,
     host: String,
     port: u16,
+    failing: AtomicBool,
 }
 
 /// Opens the sockets that `HOST` and `PORT` ask for; without them `localhost` and `port`.
@@ -71,7 +78,9 @@ async fn open(name: &str, port: u16) -> Result<Listener, (CannotStart, ErrorKind
     let bound = bind_all(&addresses, port)
         .and_then(|sockets| Ok((sockets[0].local_addr()?.port(), sockets)));
     match bound {
-        Ok((port, sockets)) => Ok(Listener { sockets, host, port }),
+        Ok((port, sockets)) => {
+            Ok(Listener { host, port, ..Listener::inherited(sockets) })
+        }
         Err(error) => Err((cannot_bind(name, &host, port, &error), error.kind())),
     }
 }
@@ -93,9 +102,34 @@ impl Listener {
         Ok(stream)
     }
 
+    /// As [`Listener::accept`], but a failure is not the end: it is logged once, and after a
+    /// pause (without it this would spin at full speed until somebody closes a file) it is
+    /// tried again. Dropping the future loses nothing.
+    pub async fn next(&self) -> TcpStream {
+        loop {
+            match self.accept().await {
+                Ok(stream) => {
+                    self.failing.store(false, Relaxed);
+                    return stream;
+                }
+                // A client that has gone before it was accepted: the next one is no worse.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if !self.failing.swap(true, Relaxed) {
+                        warn(ko_en!(
+                            "연결을 받지 못했습니다. 다시 시도합니다: {error}",
+                            "Cannot accept a connection, trying again: {error}"
+                        ));
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
     /// Listening sockets that this process has from another one.
     pub fn inherited(sockets: Vec<TcpListener>) -> Self {
-        Self { sockets, host: String::new(), port: 0 }
+        Self { sockets, host: String::new(), port: 0, failing: AtomicBool::new(false) }
     }
 
     /// The port that was taken: the real one, also after `PORT=0`.
@@ -253,7 +287,8 @@ mod tests {
     use super::*;
 
     fn url(host: &str) -> String {
-        Listener { sockets: Vec::new(), host: host.into(), port: 8082 }.url("http")
+        Listener { host: host.into(), port: 8082, ..Listener::inherited(Vec::new()) }
+            .url("http")
     }
 
     #[test]

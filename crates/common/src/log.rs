@@ -5,7 +5,7 @@
 //! nothing (Ctrl+S, a pager that nobody scrolls), as `console.log` does in Node: until it goes
 //! on, so does no request that prints something.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write};
 
 /// Writes one line to standard output. A closed output is no error.
@@ -20,8 +20,9 @@ pub fn warn(line: impl Display) {
 
 /// One `write` a line, so that the lines of several processes never mix.
 fn write_line(mut out: impl Write, line: impl Display) {
-    let line = format!("{line}\n");
-    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    let mut text = String::with_capacity(128);
+    let _ = writeln!(text, "{line}");
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Shows text from outside with its control characters escaped, so that a request can

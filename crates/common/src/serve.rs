@@ -1,7 +1,6 @@
 //! The accept loop of lesson 1, with a limit on connections and a graceful shutdown.
 
 use std::future::Future;
-use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +12,9 @@ use crate::connection::{Connection, Connections};
 use crate::error::{CannotStart, Error};
 use crate::guard::open_files;
 use crate::listen::{Listener, listen};
-use crate::log::{say, warn};
+use crate::log::say;
 use crate::stop::{Hangup, Signals};
-use crate::{Reply, Request, http1, ko_en};
-
-/// The pause after a failed accept: without it the loop would spin at full speed until somebody
-/// closes a file.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::{Reply, Request, http1};
 
 /// How long connections are still accepted once the server is to stop. Closing the listener at
 /// once would reset those that the kernel has accepted already and that we have not seen yet.
@@ -61,48 +56,17 @@ pub async fn accept_loop<C, F>(
     C: Fn(TcpStream, Arc<Connection>) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut failing = false;
     let mut closing = pin!(async {
         connections.stop.cancelled().await;
         sleep(LAST_ACCEPTS).await;
     });
     loop {
-        let next = async {
-            let place = connections.place().await;
-            Ok((listener.accept().await?, place))
-        };
-        let accepted: io::Result<_> = tokio::select! {
+        let next = async { (connections.place().await, listener.next().await) };
+        let (place, stream) = tokio::select! {
             biased;
             () = closing.as_mut() => return,
-            accepted = next => accepted,
+            next = next => next,
         };
-        match accepted {
-            Ok((stream, place)) => {
-                failing = false;
-                tokio::spawn(connect(stream, connections.open(place)));
-            }
-            Err(error) if is_of_one_client(&error) => {}
-            Err(error) => {
-                if !failing {
-                    warn(cannot_accept(&error));
-                }
-                failing = true;
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        tokio::spawn(connect(stream, connections.open(place)));
     }
-}
-
-/// A client that has gone before it was accepted. The next one is no worse for it.
-pub fn is_of_one_client(error: &io::Error) -> bool {
-    use ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
-}
-
-/// What is said where `accept(2)` fails: once, until it works again.
-pub fn cannot_accept(error: &io::Error) -> String {
-    ko_en!(
-        "연결을 받지 못했습니다. 다시 시도합니다: {error}",
-        "Cannot accept a connection, trying again: {error}"
-    )
 }

@@ -36,6 +36,20 @@ where
     })
 }
 
+/// The variable `name` as one of these words, and what the word stands for; the first one where
+/// it is not set, or empty.
+///
+/// # Errors
+/// It is none of them.
+pub fn one_of<T: Copy>(name: &str, words: &[(&str, T)]) -> Result<T, CannotStart> {
+    let Some(value) = variable(name) else { return Ok(words[0].1) };
+    let found = words.iter().find(|(word, _)| *word == value);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let right: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        wrong(name, &value, &right.join(" | "), right[right.len() - 1])
+    })
+}
+
 /// A number of digits alone: `+80` is a number to Rust, but no port to anybody else.
 pub fn digits<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()

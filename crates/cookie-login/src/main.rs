@@ -22,7 +22,7 @@ async fn handle(request: Request, files: Files) -> Result<Reply, Error> {
         ("GET", "/login") => login(&request),
         ("GET", "/logout") => logout(),
         ("GET", _) => match cookie::get(request.headers(), "name") {
-            Some(name) => Ok(greeting(&name)),
+            Some(name) => Ok(greeting(name)),
             None => files.page(&request, "cookie2.html").await,
         },
         _ => not_allowed(request.method(), "GET, HEAD, OPTIONS"),
@@ -51,8 +51,8 @@ fn logout() -> Result<Reply, Error> {
     Ok(reply)
 }
 
-fn greeting(name: &str) -> Reply {
-    let mut reply = reply::text(StatusCode::OK, format!("{name}님 안녕하세요"));
+fn greeting(name: String) -> Reply {
+    let mut reply = reply::text(StatusCode::OK, name + "님 안녕하세요");
     personal(&mut reply);
     reply
 }

@@ -54,7 +54,8 @@ where
     let service = service_fn(move |request: Request| {
         let open = Open::new(&opened);
         let (connection, handle) = (served.clone(), handle.clone());
-        async move {
+        // Boxed: hyper moves what a service returns from hand to hand, and this is kilobytes.
+        Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
             let mut reply = guard::answer(request, &connection, &handle).await?;
             // Over HTTP/1.1 hyper does this by itself.
@@ -64,7 +65,7 @@ where
             }
             let body = |body| Counted { body: (!is_head).then_some(body), open };
             Ok::<_, Infallible>(reply.map(body))
-        }
+        })
     });
     let mut http = pin!(
         http2::Builder::new(TokioExecutor::new())

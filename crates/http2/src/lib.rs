@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::connection::Connection;
 use common::error::CannotStart;
-use common::settings::{variable, wrong};
+use common::settings::one_of;
 use common::{Error, Reply, Request, http1};
 use https::{HTTP1, Protocols};
 use tokio::net::TcpStream;
@@ -24,12 +24,7 @@ const HTTP2: Protocols = &["h2", "http/1.1"];
 /// # Errors
 /// `ALPN` names something else.
 pub fn protocols_from_env() -> Result<Protocols, CannotStart> {
-    match variable("ALPN").as_deref() {
-        None | Some("h2,http/1.1") => Ok(HTTP2),
-        Some("http/1.1") => Ok(HTTP1),
-        Some("h2") => Ok(&HTTP2[..1]),
-        Some(value) => Err(wrong("ALPN", value, "h2 | http/1.1", "http/1.1")),
-    }
+    one_of("ALPN", &[("h2,http/1.1", HTTP2), ("h2", &HTTP2[..1]), ("http/1.1", HTTP1)])
 }
 
 /// Serves one connection by the protocol that both sides chose in the handshake (ALPN).

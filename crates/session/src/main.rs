@@ -29,7 +29,7 @@ async fn handle(request: Request, state: Arc<State>) -> Result<Reply, Error> {
         ("GET", "/login") => login(&request, id, store).await,
         ("GET", "/logout") => logout(id, store).await,
         ("GET", _) => match store.name(id).await? {
-            Some(name) => Ok(greeting(&name)),
+            Some(name) => Ok(greeting(name)),
             None => files.page(&request, "cookie2.html").await,
         },
         _ => not_allowed(request.method(), "GET, HEAD, OPTIONS"),
@@ -68,8 +68,8 @@ async fn logout(id: Option<Id>, store: &Store) -> Result<Reply, Error> {
     Ok(reply)
 }
 
-fn greeting(name: &str) -> Reply {
-    let mut reply = reply::text(StatusCode::OK, format!("{name}님 안녕하세요"));
+fn greeting(name: String) -> Reply {
+    let mut reply = reply::text(StatusCode::OK, name + "님 안녕하세요");
     personal(&mut reply);
     reply
 }

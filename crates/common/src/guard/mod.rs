@@ -18,9 +18,11 @@ pub mod open_files;
 mod origin;
 mod panics;
 pub mod stream;
+pub mod timer;
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 
 use hyper::body::Body;
@@ -48,14 +50,17 @@ where
     // A body in chunks beside a Content-Length is how requests are smuggled. hyper believes
     // the chunks, and we do not go on with that connection (RFC 9112 section 6.1).
     let mut close = has_body && request.headers().contains_key(TRANSFER_ENCODING);
-    if has_body && is_http1 {
-        connection.set_unread_body(true);
-        request.extensions_mut().insert(connection.clone()); // for `body::read`
-    }
+    let mut was_read = !has_body;
     let result = match check(&request, connection) {
         Ok(()) => {
             let method = as_handled(&mut request);
-            let result = panics::catch(|| handle(request)).await;
+            let mut handling = pin!(panics::catch(|| handle(request)));
+            let result = poll_fn(|cx| {
+                let poll = handling.as_mut().poll(cx);
+                was_read |= body::was_read();
+                poll
+            })
+            .await;
             if method == Method::CONNECT || method == Method::TRACE {
                 Err(not_traced(&method, result))
             } else {
@@ -71,7 +76,7 @@ where
     };
     let mut reply = result.unwrap_or_else(Error::into_reply);
     if is_http1 {
-        close |= has_body && connection.has_unread_body();
+        close |= !was_read;
         if !close {
             connection.answers();
         }
@@ -86,6 +91,9 @@ where
 fn check(request: &Request, connection: &Connection) -> Result<(), Error> {
     host::check(request)?;
     origin::check(request, connection.loopback)?;
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
     // `body::read` counts what arrives; what is announced can be refused before it does.
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok());
     let announced: u64 = announced.and_then(|length| length.parse().ok()).unwrap_or(0);

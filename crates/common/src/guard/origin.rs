@@ -8,10 +8,12 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{HOST, HeaderValue, ORIGIN};
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, StatusCode};
 
 use crate::{Error, Request, ko_en};
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Checks a request that may change something. `loopback`: we listen on loopback alone.
 ///
@@ -22,7 +24,7 @@ pub fn check(request: &Request, loopback: bool) -> Result<(), Error> {
         return Ok(());
     }
     let headers = request.headers();
-    let mut sites = headers.get_all("sec-fetch-site").iter().peekable();
+    let mut sites = headers.get_all(SITE).iter().peekable();
     let origin = headers.get(ORIGIN);
     if sites.peek().is_none() && origin.is_none() {
         return Ok(()); // no browser, and so nobody's visitor

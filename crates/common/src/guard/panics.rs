@@ -17,18 +17,16 @@ pub async fn catch<T, F>(handler: impl FnOnce() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let panicked = |_| {
-        let message = ko_en!(
-            "요청을 처리하다 서버에서 오류가 났습니다.",
-            "The server failed while it handled this request."
-        );
-        Error::new(StatusCode::INTERNAL_SERVER_ERROR, message)
-    };
-    let future = catch_unwind(AssertUnwindSafe(handler)).map_err(panicked)?;
-    let mut future = pin!(future);
+    let mut handling = pin!(async { handler().await });
     poll_fn(|cx| {
-        let poll = AssertUnwindSafe(|| future.as_mut().poll(cx));
-        catch_unwind(poll).unwrap_or_else(|panic| Poll::Ready(Err(panicked(panic))))
+        let poll = AssertUnwindSafe(|| handling.as_mut().poll(cx));
+        catch_unwind(poll).unwrap_or_else(|_| {
+            let message = ko_en!(
+                "요청을 처리하다 서버에서 오류가 났습니다.",
+                "The server failed while it handled this request."
+            );
+            Poll::Ready(Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, message)))
+        })
     })
     .await
 }
