@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use common::error::CannotStart;
 use common::ko_en;
 use common::log::warn;
-use common::settings::{command, html_folder, program, variable};
+use common::settings::{cannot_start, html_folder, program, variable};
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
@@ -58,11 +58,11 @@ pub fn files() -> Result<Files, CannotStart> {
         (None, None) => in_folder(&folder()?)?,
         (cert, _) => {
             let missing = if cert.is_some() { "KEY" } else { "CERT" };
-            let command = command("CERT=cert.pem KEY", "key.pem");
-            return Err(CannotStart(ko_en!(
-                "{missing}가 없습니다: CERT와 KEY는 함께 지정합니다. 예: {command}",
-                "{missing} is missing: CERT and KEY go together. Example: {command}"
-            )));
+            let what = ko_en!(
+                "{missing}가 없습니다: CERT와 KEY는 함께 지정합니다",
+                "{missing} is missing: CERT and KEY go together"
+            );
+            return Err(cannot_start(what, "CERT=cert.pem KEY", "key.pem"));
         }
     };
     if let Some(ca) = path("CA") {
@@ -82,11 +82,12 @@ fn folder() -> Result<PathBuf, CannotStart> {
 }
 
 fn cannot(folder: &Path, why: &io::Error) -> CannotStart {
-    let (folder, command) = (folder.display(), command("CERTS_DIR", "$HOME/certs"));
-    CannotStart(ko_en!(
-        "{folder}에 인증서를 만들 수 없습니다: {why}. 다른 폴더로 실행: {command}",
-        "Cannot make a certificate in {folder}: {why}. In another folder: {command}"
-    ))
+    let folder = folder.display();
+    let what = ko_en!(
+        "{folder}에 인증서를 만들 수 없습니다: {why}",
+        "Cannot make a certificate in {folder}: {why}"
+    );
+    cannot_start(what, "CERTS_DIR", "$HOME/certs")
 }
 
 /// The files in a folder; made if there are none, or if those that were made are no longer

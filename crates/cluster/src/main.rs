@@ -13,13 +13,18 @@ use std::process::ExitCode;
 use {
     cluster::{Event, Master, Settings, Worker},
     common::error::CannotStart,
-    common::log::say,
+    common::log::{say, warn},
 };
 
 #[cfg(unix)]
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    run().await.unwrap_or_else(CannotStart::report)
+    // What Rust does with an error that `main` returns, but in one `write`: the lines of two
+    // workers that cannot start must not mix.
+    run().await.unwrap_or_else(|CannotStart(why)| {
+        warn(format_args!("Error: {why}"));
+        ExitCode::FAILURE
+    })
 }
 
 #[cfg(unix)]
@@ -55,10 +60,9 @@ async fn run() -> Result<ExitCode, CannotStart> {
 }
 
 #[cfg(not(unix))]
-fn main() -> ExitCode {
-    common::CannotStart(common::ko_en!(
+fn main() -> Result<(), common::CannotStart> {
+    Err(common::CannotStart(common::ko_en!(
         "이 서버는 Unix(Linux, macOS, WSL)에서만 실행됩니다. WSL에서 실행: wsl cargo run -p cluster",
         "This server needs Unix (Linux, macOS, WSL). With WSL: wsl cargo run -p cluster"
-    ))
-    .report()
+    )))
 }

@@ -149,7 +149,7 @@ impl Master {
         let signals = Signals::catch(Hangup::Notifies)?;
         let listener = listen(port).await?;
         let first_line = Some(listener.first_line("http"));
-        let loopback = listener.is_loopback();
+        let loopback = listener.loopback;
         let (listener, shared) = match settings.schedule {
             Schedule::RoundRobin => (Some(listener), Vec::new()),
             Schedule::Shared => (None, into_fds(listener)?),
@@ -463,6 +463,6 @@ async fn accept(listener: &Option<Listener>) -> Option<OwnedFd> {
 }
 
 fn into_fds(listener: Listener) -> io::Result<Vec<OwnedFd>> {
-    let sockets = listener.into_sockets().into_iter();
+    let sockets = listener.sockets.into_iter();
     sockets.map(|socket| Ok(socket.into_std()?.into())).collect()
 }

@@ -588,10 +588,10 @@ mod hardened {
     #[test]
     fn values_that_mean_nothing_are_refused() {
         for (name, value, right) in [
-            ("WORKERS", "0", "1부터 256"),
-            ("WORKERS", "257", "1부터 256"),
-            ("WORKERS", "many", "1부터 256"),
-            ("WORKERS", "-1", "1부터 256"),
+            ("WORKERS", "0", "1–256"),
+            ("WORKERS", "257", "1–256"),
+            ("WORKERS", "many", "1–256"),
+            ("WORKERS", "-1", "1–256"),
             ("CLUSTER_SCHED", "random", "shared"),
             ("CRASH_AFTER_MS", "soon", "off"),
             ("CRASH_AFTER_MS", "-1", "off"),

@@ -27,9 +27,29 @@ const DISCARD_LIMIT: Duration = Duration::from_secs(1);
 /// 413 over [`MAX_BYTES`], 408 after [`TIME_LIMIT`], 400 when it breaks off or its chunks are
 /// malformed (RFC 9112 section 7.1).
 pub async fn read(request: Request) -> Result<Bytes, Error> {
-    let body = collect(request.into_body()).await?;
-    WAS_READ.set(true);
-    Ok(body)
+    let mut body = request.into_body();
+    let all = async {
+        let mut whole = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
+            if whole.len() + data.len() > MAX_BYTES {
+                return Err(too_large());
+            }
+            if whole.is_empty() && body.is_end_stream() {
+                WAS_READ.set(true);
+                return Ok(data); // it came in one piece
+            }
+            whole.extend_from_slice(&data); // many small pieces end up in one
+        }
+        WAS_READ.set(true);
+        Ok(whole.into())
+    };
+    timeout(TIME_LIMIT, all).await.unwrap_or_else(|_| {
+        let seconds = TIME_LIMIT.as_secs();
+        let message =
+            ko_en!("본문은 {seconds}초까지입니다.", "A body may take {seconds} s.");
+        Err(Error::new(StatusCode::REQUEST_TIMEOUT, message))
+    })
 }
 
 thread_local! {
@@ -40,32 +60,6 @@ thread_local! {
 /// Whether the handler that was just polled on this thread has read its body to the end.
 pub(crate) fn was_read() -> bool {
     WAS_READ.replace(false)
-}
-
-/// Reads any body whole, as [`read`] does. Many small chunks end up in one piece of memory.
-async fn collect<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Result<Bytes, Error> {
-    let all = async {
-        let mut whole = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
-            if whole.len() + data.len() > MAX_BYTES {
-                return Err(too_large());
-            }
-            if whole.is_empty() && body.is_end_stream() {
-                return Ok(data); // it came in one piece
-            }
-            whole.extend_from_slice(&data);
-        }
-        Ok(whole.into())
-    };
-    timeout(TIME_LIMIT, all).await.unwrap_or_else(|_| {
-        let seconds = TIME_LIMIT.as_secs();
-        let message = ko_en!(
-            "본문은 {seconds}초 안에 모두 보내야 합니다.",
-            "The whole body must be sent within {seconds} s."
-        );
-        Err(Error::new(StatusCode::REQUEST_TIMEOUT, message))
-    })
 }
 
 /// Takes what the client is still sending and throws it away, for a second at most.
@@ -80,8 +74,8 @@ pub(crate) async fn discard(mut body: Incoming) {
 /// 413: more than [`MAX_BYTES`].
 pub fn too_large() -> Error {
     let message = ko_en!(
-        "본문이 너무 큽니다. {MAX_BYTES}바이트까지 보낼 수 있습니다.",
-        "The body is too large. It may have {MAX_BYTES} bytes."
+        "본문은 {MAX_BYTES}바이트까지입니다.",
+        "A body may have {MAX_BYTES} bytes."
     );
     Error::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }

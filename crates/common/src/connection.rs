@@ -38,32 +38,29 @@ impl Connections {
     /// Waits until there is a place for one more connection. Meanwhile new clients wait in the
     /// listener's backlog, and the time limits of those who are here free places.
     pub async fn place(&self) -> Place {
-        if let Some(place) = self.try_place() {
-            return place;
+        match self.try_place() {
+            Some(place) => place,
+            None => self.places.clone().acquire_owned().await.expect("never closed"),
         }
-        // Never closed, so this is no error.
-        Place(self.places.clone().acquire_owned().await.ok())
     }
 
     /// A place for one more connection, if there is one.
     pub fn try_place(&self) -> Option<Place> {
-        let limit = self.limit;
         let place = self.places.clone().try_acquire_owned().ok();
+        let (limit, free) = (self.limit, self.places.available_permits());
         if place.is_none() && !self.full.swap(true, Relaxed) {
             warn(ko_en!(
-                "연결이 {limit}개로 가득 찼습니다. 새 연결은 자리가 날 때까지 기다립니다.",
-                "All {limit} connections are in use; new clients wait for a free one."
+                "연결 {limit}개가 가득 찼습니다. 새 연결은 자리가 날 때까지 기다립니다.",
+                "All {limit} connections are in use. New clients wait for a free one."
             ));
-        }
-        let free = self.places.available_permits();
-        let many = free >= limit as usize / 8;
-        if many && self.full.load(Relaxed) && self.full.swap(false, Relaxed) {
+        } else if self.full.load(Relaxed) && free >= limit as usize / 8 {
+            self.full.store(false, Relaxed);
             warn(ko_en!(
-                "다시 새 연결을 받습니다. 빈자리 {free}개.",
-                "New clients are served again: {free} connections are free."
+                "연결 {free}개가 비었습니다.",
+                "{free} connections are free again."
             ));
         }
-        Some(Place(Some(place?)))
+        place
     }
 
     /// A connection that has come, in its place.
@@ -86,15 +83,15 @@ impl Connections {
         if timeout(SHUTDOWN_LIMIT, all).await.is_err() {
             let seconds = SHUTDOWN_LIMIT.as_secs();
             warn(ko_en!(
-                "{seconds}초 안에 끝나지 않은 연결을 끊습니다.",
-                "Closing connections that did not end within {seconds} s."
+                "{seconds}초가 지나 연결을 끊습니다.",
+                "Closing connections after {seconds} s."
             ));
         }
     }
 }
 
 /// The right to have one connection open.
-pub struct Place(#[expect(dead_code, reason = "held")] Option<OwnedSemaphorePermit>);
+pub type Place = OwnedSemaphorePermit;
 
 /// One connection: its number, and what it is doing.
 pub struct Connection {

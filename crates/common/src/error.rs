@@ -1,7 +1,6 @@
 //! The two ways to fail: a request that gets no good answer, and a server that cannot start.
 
 use std::borrow::Cow;
-use std::process::ExitCode;
 use std::{fmt, io};
 
 use hyper::StatusCode;
@@ -75,15 +74,6 @@ impl From<io::Error> for Error {
 /// exits with status 1; so `Debug` here is the line itself.
 pub struct CannotStart(pub String);
 
-impl CannotStart {
-    /// What Rust does with an error that `main` returns, but in one `write`: several processes
-    /// that print to one terminal (the workers of cluster) must not mix their lines.
-    pub fn report(self) -> ExitCode {
-        warn(format_args!("Error: {}", self.0));
-        ExitCode::FAILURE
-    }
-}
-
 impl fmt::Debug for CannotStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -92,9 +82,6 @@ impl fmt::Debug for CannotStart {
 
 impl From<io::Error> for CannotStart {
     fn from(cause: io::Error) -> Self {
-        Self(ko_en!(
-            "서버를 시작할 수 없습니다: {cause}",
-            "The server cannot start: {cause}"
-        ))
+        Self(ko_en!("시작할 수 없습니다: {cause}", "Cannot start: {cause}"))
     }
 }

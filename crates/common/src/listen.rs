@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::error::CannotStart;
 use crate::ko_en;
 use crate::log::warn;
-use crate::settings::{command, number, program, variable};
+use crate::settings::{cannot_start, number, variable};
 
 /// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,9 +30,13 @@ pub const SEND_BUFFER: u32 = 128 * 1024;
 
 /// The listening sockets of one server: one for each address of `HOST`, all on one port.
 pub struct Listener {
-    sockets: Vec<TcpListener>,
+    /// The sockets themselves, for whoever accepts in another way.
+    pub sockets: Vec<TcpListener>,
+    /// The port that was taken: the real one, also after `PORT=0`.
+    pub port: u16,
+    /// Whether only this machine itself can connect.
+    pub loopback: bool,
     host: String,
-    port: u16,
     failing: AtomicBool,
 }
 
@@ -45,17 +49,19 @@ pub struct Listener {
 pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
     no_arguments()?;
     let asked = number("PORT", 0..=u16::MAX, 8090)?;
-    match open("PORT", asked.unwrap_or(port)).await {
-        Err((_, ErrorKind::PermissionDenied)) if port == 443 && asked.is_none() => {
-            warn(ko_en!(
-                "443번 포트는 관리자만 열 수 있어 8443번 포트를 씁니다.",
-                "Port 443 is kept for the administrator: using port 8443."
-            ));
-            open("PORT", 8443).await
-        }
-        opened => opened,
+    let (host, addresses) = host_from_env().await?;
+    let mut port = asked.unwrap_or(port);
+    let mut opened = Listener::open(&host, &addresses, port);
+    let forbidden = |e: &io::Error| e.kind() == ErrorKind::PermissionDenied;
+    if port == 443 && asked.is_none() && opened.as_ref().is_err_and(forbidden) {
+        warn(ko_en!(
+            "443번 포트는 관리자만 열 수 있어 8443번 포트를 씁니다.",
+            "Port 443 is kept for the administrator: using port 8443."
+        ));
+        port = 8443;
+        opened = Listener::open(&host, &addresses, port);
     }
-    .map_err(|(error, _)| error)
+    opened.map_err(|error| cannot_bind("PORT", &host, port, &error))
 }
 
 /// A second listener of the same server, on the port that the environment variable `name`
@@ -65,27 +71,25 @@ pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
 /// As [`listen`], with that variable's name.
 pub async fn listen_beside(name: &str, port: u16) -> Result<Listener, CannotStart> {
     let port = number(name, 0..=u16::MAX, 8090)?.unwrap_or(port);
-    open(name, port).await.map_err(|(error, _)| error)
-}
-
-/// Opens `port`, which the variable `name` may have given.
-async fn open(name: &str, port: u16) -> Result<Listener, (CannotStart, ErrorKind)> {
-    // `[::1]` as in a URL is as good as `::1`.
-    let host = variable("HOST").unwrap_or("localhost".into());
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let host = inner.unwrap_or(&host).to_owned();
-    let addresses = resolve(&host).await.map_err(|error| (error, ErrorKind::NotFound))?;
-    let bound = bind_all(&addresses, port)
-        .and_then(|sockets| Ok((sockets[0].local_addr()?.port(), sockets)));
-    match bound {
-        Ok((port, sockets)) => {
-            Ok(Listener { host, port, ..Listener::inherited(sockets) })
-        }
-        Err(error) => Err((cannot_bind(name, &host, port, &error), error.kind())),
-    }
+    let (host, addresses) = host_from_env().await?;
+    let opened = Listener::open(&host, &addresses, port);
+    opened.map_err(|error| cannot_bind(name, &host, port, &error))
 }
 
 impl Listener {
+    fn open(host: &str, addresses: &[IpAddr], port: u16) -> io::Result<Self> {
+        let sockets = bind_all(addresses, port)?;
+        let port = sockets[0].local_addr()?.port();
+        let loopback = addresses.iter().all(|a| a.to_canonical().is_loopback());
+        Ok(Self { host: host.into(), port, loopback, ..Self::inherited(sockets) })
+    }
+
+    /// Listening sockets that this process has from another one.
+    pub fn inherited(sockets: Vec<TcpListener>) -> Self {
+        let failing = AtomicBool::new(false);
+        Self { sockets, port: 0, loopback: false, host: String::new(), failing }
+    }
+
     /// Waits for the next connection on any of the sockets. Dropping the future loses none.
     ///
     /// # Errors
@@ -127,36 +131,11 @@ impl Listener {
         }
     }
 
-    /// Listening sockets that this process has from another one.
-    pub fn inherited(sockets: Vec<TcpListener>) -> Self {
-        Self { sockets, host: String::new(), port: 0, failing: AtomicBool::new(false) }
-    }
-
-    /// The port that was taken: the real one, also after `PORT=0`.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Whether only this machine itself can connect.
-    pub fn is_loopback(&self) -> bool {
-        let mut addresses = self.sockets.iter().map(TcpListener::local_addr);
-        addresses
-            .all(|address| address.is_ok_and(|a| a.ip().to_canonical().is_loopback()))
-    }
-
-    /// The listening sockets themselves, for whoever accepts in another way.
-    pub fn into_sockets(self) -> Vec<TcpListener> {
-        self.sockets
-    }
-
     /// `http://localhost:8082/`, with the `HOST` that was given; IPv6 in brackets (RFC 3986).
     pub fn url(&self, scheme: &str) -> String {
         let Self { host, port, .. } = self;
-        if host.contains(':') {
-            format!("{scheme}://[{host}]:{port}/")
-        } else {
-            format!("{scheme}://{host}:{port}/")
-        }
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        format!("{scheme}://{host}:{port}/")
     }
 
     /// The first line on standard output. Tools and tests wait for it and take the URL from it.
@@ -167,37 +146,35 @@ impl Listener {
 
 fn no_arguments() -> Result<(), CannotStart> {
     let Some(argument) = std::env::args_os().nth(1) else { return Ok(()) };
-    let command = command("PORT", 8090);
-    Err(CannotStart(ko_en!(
-        "{argument:?}: 이 서버는 인자를 받지 않습니다. 설정은 환경 변수로 합니다. 예: {command}",
-        "{argument:?}: this server takes no arguments. Its settings are environment variables. \
-         Example: {command}"
-    )))
+    let what = ko_en!(
+        "{argument:?}: 이 서버는 인자를 받지 않습니다. 설정은 환경 변수로 합니다",
+        "{argument:?}: this server takes no arguments, its settings are environment variables"
+    );
+    Err(cannot_start(what, "PORT", 8090))
 }
 
-/// `localhost` is both loopback addresses, whatever the system's hosts file says: nothing
-/// listens beyond loopback unless `HOST` asks for it.
-async fn resolve(host: &str) -> Result<Vec<IpAddr>, CannotStart> {
+/// `HOST` and its addresses. `localhost` is both loopback addresses, whatever the system's hosts
+/// file says: nothing listens beyond loopback unless `HOST` asks for it.
+async fn host_from_env() -> Result<(String, Vec<IpAddr>), CannotStart> {
+    let host = variable("HOST").unwrap_or("localhost".into());
+    // `[::1]` as in a URL is as good as `::1`.
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     if host.eq_ignore_ascii_case("localhost") {
-        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        return Ok((host, vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
     }
-    let why = match tokio::net::lookup_host((host, 0)).await {
-        Ok(found) => {
-            let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-            addresses.dedup();
-            addresses.truncate(2);
-            if !addresses.is_empty() {
-                return Ok(addresses);
-            }
-            ko_en!("주소 없음", "no address")
-        }
-        Err(error) => error.to_string(),
-    };
-    let command = command("HOST", "localhost");
-    Err(CannotStart(ko_en!(
-        "HOST={host:?} 주소를 찾을 수 없습니다: {why}. 이 컴퓨터에서만 쓰려면: {command}",
-        "There is no address for HOST={host:?}: {why}. For this machine alone: {command}"
-    )))
+    let found = tokio::net::lookup_host((&*host, 0)).await;
+    let why = found.as_ref().err().map(|error| format!(": {error}")).unwrap_or_default();
+    let mut addresses: Vec<_> = found.into_iter().flatten().map(|a| a.ip()).collect();
+    addresses.dedup();
+    addresses.truncate(2);
+    if addresses.is_empty() {
+        let what = ko_en!(
+            "HOST={host:?} 주소를 찾을 수 없습니다{why}",
+            "There is no address for HOST={host:?}{why}"
+        );
+        return Err(cannot_start(what, "HOST", "localhost"));
+    }
+    Ok((host, addresses))
 }
 
 /// Binds every address to one port. With port 0 the first address chooses it; where it is
@@ -205,10 +182,10 @@ async fn resolve(host: &str) -> Result<Vec<IpAddr>, CannotStart> {
 fn bind_all(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
     let mut tries = if port == 0 { 20 } else { 1 };
     loop {
+        let bound = bind_once(addresses, port);
         tries -= 1;
-        match bind_once(addresses, port) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => continue,
-            bound => return bound,
+        if tries == 0 || !bound.as_ref().is_err_and(is_taken) {
+            return bound;
         }
     }
 }
@@ -221,9 +198,8 @@ fn bind_once(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListener>
                 port = socket.local_addr()?.port();
                 sockets.push(socket);
             }
-            // A machine without IPv6 still has 127.0.0.1.
-            Err(error) if !sockets.is_empty() && is_absent(&error) => {}
-            Err(error) => return Err(error),
+            Err(error) if sockets.is_empty() || is_taken(&error) => return Err(error),
+            Err(_) => {} // a machine without IPv6 still has 127.0.0.1
         }
     }
     Ok(sockets)
@@ -244,42 +220,23 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn is_absent(error: &io::Error) -> bool {
-    const EAFNOSUPPORT: i32 = match () {
-        () if cfg!(windows) => 10047,
-        () if cfg!(target_os = "linux") => 97,
-        () => 47,
-    };
-    error.kind() == ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(EAFNOSUPPORT)
+fn is_taken(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::AddrInUse
 }
 
 fn cannot_bind(name: &str, host: &str, port: u16, error: &io::Error) -> CannotStart {
-    CannotStart(match error.kind() {
-        ErrorKind::AddrInUse => {
-            let command = command(name, 0);
-            ko_en!(
-                "{port}번 포트는 다른 프로그램이 이미 쓰고 있습니다. 비어 있는 포트로 실행: {command}",
-                "Another program uses port {port}. With a free one: {command}"
-            )
-        }
-        ErrorKind::PermissionDenied => {
-            let command = command(name, if port == 443 { 8443 } else { 8090 });
-            ko_en!(
-                "{port}번 포트를 열 권한이 없습니다. 다른 포트로 실행: {command}",
-                "Port {port} is forbidden to you. With another one: {command}"
-            )
-        }
-        _ => {
-            let lesson = program();
-            ko_en!(
-                "HOST={host}, {name}={port}에서 기다릴 수 없습니다: {error}. \
-                 이 컴퓨터에서만 쓰려면: HOST=localhost cargo run -p {lesson}",
-                "Cannot listen at HOST={host}, {name}={port}: {error}. \
-                 For this machine alone: HOST=localhost cargo run -p {lesson}"
-            )
-        }
-    })
+    let in_use = ko_en!("{port}번 포트는 이미 쓰이고 있습니다", "Port {port} is in use");
+    let denied = ko_en!("{port}번 포트를 열 권한이 없습니다", "You may not open {port}");
+    let other = ko_en!(
+        "HOST={host}, {name}={port}에서 연결을 받을 수 없습니다: {error}",
+        "Cannot listen at HOST={host}, {name}={port}: {error}"
+    );
+    match error.kind() {
+        ErrorKind::AddrInUse => cannot_start(in_use, name, 0), // any free one
+        ErrorKind::PermissionDenied if port == 443 => cannot_start(denied, name, 8443),
+        ErrorKind::PermissionDenied => cannot_start(denied, name, 8090),
+        _ => cannot_start(other, "HOST", "localhost"),
+    }
 }
 
 #[cfg(test)]

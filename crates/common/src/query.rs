@@ -1,7 +1,5 @@
 //! What stands behind the `?` of a URL: `new URL(req.url, base).searchParams` in Node.
 
-use std::borrow::Cow;
-
 use hyper::Uri;
 use percent_encoding::percent_decode;
 
@@ -16,8 +14,8 @@ use crate::{Error, ko_en};
 pub fn first(uri: &Uri, name: &str) -> Result<Option<String>, Error> {
     for pair in uri.query().unwrap_or_default().split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if *decode(key) == *name.as_bytes() {
-            return match String::from_utf8(decode(value).into_owned()) {
+        if decode(key) == name.as_bytes() {
+            return match String::from_utf8(decode(value)) {
                 Ok(value) => Ok(Some(value)),
                 Err(_) => Err(Error::bad_request(ko_en!(
                     "{name} 값이 올바른 UTF-8이 아닙니다. 예: ?{name}=%EC%95%88%EB%8B%88",
@@ -29,14 +27,9 @@ pub fn first(uri: &Uri, name: &str) -> Result<Option<String>, Error> {
     Ok(None)
 }
 
-fn decode(text: &str) -> Cow<'_, [u8]> {
+fn decode(text: &str) -> Vec<u8> {
     // Before the escapes are decoded: `%2B` stays a plus.
-    match text.contains('+') {
-        true => {
-            percent_decode(text.replace('+', " ").as_bytes()).collect::<Vec<u8>>().into()
-        }
-        false => percent_decode(text.as_bytes()).into(),
-    }
+    percent_decode(text.replace('+', " ").as_bytes()).collect()
 }
 
 #[cfg(test)]

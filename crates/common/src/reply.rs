@@ -42,12 +42,12 @@ pub fn json(json: impl Into<Full<Bytes>>) -> Reply {
 
 /// This status, media type and body.
 pub fn reply(
-    status: StatusCode,
+    code: StatusCode,
     media: HeaderValue,
     body: impl Into<Full<Bytes>>,
 ) -> Reply {
     let mut reply = Response::new(body.into());
-    *reply.status_mut() = status;
+    *reply.status_mut() = code;
     *reply.headers_mut() = headers(media);
     reply
 }
@@ -87,11 +87,9 @@ pub fn personal(reply: &mut Reply) {
 pub fn not_allowed(method: &Method, allow: &'static str) -> Result<Reply, Error> {
     let allow_value = HeaderValue::from_static(allow);
     if method == Method::OPTIONS {
-        let mut reply = Response::default();
-        *reply.status_mut() = StatusCode::NO_CONTENT;
-        let headers = reply.headers_mut();
-        headers.insert(ALLOW, allow_value);
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        let mut reply = text(StatusCode::NO_CONTENT, "");
+        reply.headers_mut().remove(CONTENT_TYPE);
+        reply.headers_mut().insert(ALLOW, allow_value);
         return Ok(reply);
     }
     let message = ko_en!(

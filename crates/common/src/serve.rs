@@ -35,7 +35,7 @@ where
     let signals = Signals::catch(Hangup::Stops)?;
     let listener = listen(port).await?;
     let limit = open_files::limit();
-    let connections = Connections::new(limit, signals.stop, listener.is_loopback());
+    let connections = Connections::new(limit, signals.stop, listener.loopback);
     say(listener.first_line("http"));
     accept_loop(listener, connections.clone(), move |stream, connection| {
         http1(stream, connection, handle.clone())

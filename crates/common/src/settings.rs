@@ -31,7 +31,7 @@ where
     let parsed = digits(&value).filter(|number| range.contains(number));
     parsed.map(Some).ok_or_else(|| {
         let (from, to) = (range.start(), range.end());
-        let right = ko_en!("{from}부터 {to}까지의 숫자", "a number from {from} to {to}");
+        let right = ko_en!("{from}–{to} 사이의 숫자", "a number from {from} to {to}");
         wrong(name, &value, &right, &example.to_string())
     })
 }
@@ -55,12 +55,22 @@ pub fn digits<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// A variable whose value means nothing: what it is, what would be `right`, and an example.
+/// A variable whose value means nothing: what would be `right`, and an example.
 pub fn wrong(name: &str, value: &str, right: &str, example: &str) -> CannotStart {
-    let command = command(name, example);
+    let what = ko_en!(
+        "{name}={value:?}: {right}이어야 합니다",
+        "{name}={value:?} must be {right}"
+    );
+    cannot_start(what, name, example)
+}
+
+/// Why this program cannot start, and the command that gets round it: the same program with
+/// another value for the variable `name`.
+pub fn cannot_start(what: String, name: &str, value: impl Display) -> CannotStart {
+    let command = format!("{name}={value} cargo run -p {}", program());
     CannotStart(ko_en!(
-        "{name}={value:?} 값이 잘못되었습니다. 올바른 값: {right}. 예: {command}",
-        "{name}={value:?} is wrong. It must be {right}. Example: {command}"
+        "{what}. 이렇게 실행해 보세요: {command}",
+        "{what}. Try: {command}"
     ))
 }
 
@@ -68,11 +78,6 @@ pub fn wrong(name: &str, value: &str, right: &str, example: &str) -> CannotStart
 pub fn html_folder() -> PathBuf {
     let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../html");
     variable("HTML_DIR").map_or_else(workspace, PathBuf::from)
-}
-
-/// A command line that starts this program with a variable set: `PORT=0 cargo run -p rest`.
-pub fn command(name: &str, value: impl Display) -> String {
-    format!("{name}={value} cargo run -p {}", program())
 }
 
 /// The program's own name.

@@ -12,6 +12,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::SHUTDOWN_LIMIT;
+#[cfg(unix)]
+use crate::guard::terminal;
 use crate::ko_en;
 use crate::log::warn;
 
@@ -73,10 +75,9 @@ impl Signals {
         self.stop.cancel();
         let second = async { while !caught.next_is_stop().await {} };
         tokio::select! {
-            () = second => warn(ko_en!(
-                "두 번째 신호를 받아 바로 끝냅니다.",
-                "A second signal: ending at once."
-            )),
+            () = second => {
+                warn(ko_en!("두 번째 신호: 바로 끝냅니다.", "A second signal: ending at once."));
+            }
             () = sleep(LAST_RESORT) => std::process::exit(0),
         }
         self.at_once.cancel();
@@ -99,61 +100,39 @@ struct Caught {
 impl Caught {
     fn new(means: Hangup) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let hangup = (!hangup_is_ignored()).then(|| signal(SignalKind::hangup()));
+        let hangup = (!terminal::is_nohup()).then(|| signal(SignalKind::hangup()));
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: hangup.transpose()?,
             means,
-            had_terminal: has_terminal(),
+            had_terminal: terminal::is_there(),
         })
     }
 
     async fn next_is_stop(&mut self) -> bool {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
+        let is_nohup = self.hangup.is_none();
         tokio::select! {
             _ = self.interrupt.recv() => true,
             _ = self.terminate.recv() => true,
-            _ = hangup => {
-                let is_gone = self.had_terminal && !has_terminal();
+            Some(_) = async { self.hangup.as_mut()?.recv().await }, if !is_nohup => {
+                let is_gone = self.had_terminal && !terminal::is_there();
                 self.means == Hangup::Stops || is_gone
             }
         }
     }
 }
 
-/// A terminal that was closed is no terminal any more.
-#[cfg(unix)]
-fn has_terminal() -> bool {
-    use std::io::{IsTerminal, stderr, stdin, stdout};
-    stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal()
-}
+#[cfg(not(unix))]
+struct Caught;
 
-/// The mask of ignored signals in proc(5), where there is one; SIGHUP is its lowest bit.
-#[cfg(unix)]
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 == 1)
-}
-
-#[cfg(windows)]
-struct Caught(tokio::signal::windows::CtrlC);
-
-#[cfg(windows)]
+#[cfg(not(unix))]
 impl Caught {
     fn new(_: Hangup) -> io::Result<Self> {
-        Ok(Self(tokio::signal::windows::ctrl_c()?))
+        Ok(Self)
     }
 
     async fn next_is_stop(&mut self) -> bool {
-        self.0.recv().await;
-        true
+        tokio::signal::ctrl_c().await.is_ok()
     }
 }

@@ -34,12 +34,8 @@ pub type Shown<S> = Either<S, InspectReader<InspectWriter<S, Show>, Show>>;
 pub fn text(connection: u64) -> impl Fn(char) -> Show {
     move |direction| {
         Box::new(move |bytes| {
-            let lines = bytes.split_inclusive(|b| *b == b'\n');
-            let lines =
-                lines.map(|l| format!("#{connection} {direction} {}", escaped(l)));
-            let lines: Vec<String> = lines.collect();
-            if !lines.is_empty() {
-                warn(lines.join("\n"));
+            for line in bytes.split_inclusive(|b| *b == b'\n') {
+                warn(format_args!("#{connection} {direction} {}", escaped(line)));
             }
         })
     }

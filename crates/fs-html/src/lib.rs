@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use common::error::CannotStart;
 use common::reply::{self, Reply};
-use common::settings::{command, html_folder};
+use common::settings::{cannot_start, html_folder};
 use common::{Error, Request, ko_en};
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{HeaderMap, StatusCode};
@@ -61,11 +61,12 @@ impl Files {
     pub fn open(name: &str) -> Result<Self, CannotStart> {
         let html = html_folder();
         if !html.is_dir() {
-            let (html, command) = (html.display(), command("HTML_DIR", "/path/to/html"));
-            return Err(CannotStart(ko_en!(
-                "페이지 폴더가 없습니다: {html}. 있는 곳을 알려 주세요: {command}",
-                "The folder of the pages is not there: {html}. Say where it is: {command}"
-            )));
+            let html = html.display();
+            let what = ko_en!(
+                "페이지 폴더가 없습니다: {html}",
+                "The folder of the pages is not there: {html}"
+            );
+            return Err(cannot_start(what, "HTML_DIR", "/path/to/html"));
         }
         Ok(Self { root: Arc::new(html.join(name)), kept: Arc::default() })
     }

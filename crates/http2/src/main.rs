@@ -18,7 +18,7 @@ async fn main() -> Result<(), CannotStart> {
     let listener = listen(443).await?;
     // The same server once more, without HTTP/2: for the comparison.
     let beside = listen_beside("H1_PORT", 8444).await?;
-    let tiles = Arc::new(Tiles::new(listener.port(), beside.port())?);
+    let tiles = Arc::new(Tiles::new(listener.port, beside.port)?);
     let speak = move |tls, connection: Arc<Connection>| {
         let (tiles, id) = (tiles.clone(), connection.id);
         speak(tls, connection, move |request| handle(request, id, tiles.clone()))

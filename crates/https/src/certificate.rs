@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::error::CannotStart;
 use common::ko_en;
-use common::settings::{program, variable};
+use common::settings::{cannot_start, variable};
 use rustls::CertificateError::{
     self, BadEncoding, Expired, ExpiredContext, NotValidYet, NotValidYetContext,
 };
@@ -59,62 +59,42 @@ impl Certificate {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CannotStart> {
-    let items = pem(path)?;
-    let has_key = items.iter().any(|item| private(item).is_some());
-    let certificates: Vec<_> = items
-        .into_iter()
-        .filter_map(|item| match item {
-            Item::X509Certificate(certificate) => Some(certificate),
-            _ => None,
-        })
-        .collect();
+    let certificate = |item| match item {
+        Item::X509Certificate(certificate) => Some(certificate),
+        _ => None,
+    };
+    let certificates: Vec<_> = pem(path)?.into_iter().filter_map(certificate).collect();
+    if certificates.is_empty() {
+        let what = ko_en!(
+            "PEM 인증서(BEGIN CERTIFICATE)가 없습니다. CERT와 KEY를 바꿔 쓰지 않았나요?",
+            "no certificate in PEM form (BEGIN CERTIFICATE); is it the KEY?"
+        );
+        return Err(wrong(path, &what));
+    }
     // A browser sees it at once; rustls does not look at its own certificates.
     certificates.iter().try_for_each(|one| valid_today(path, one))?;
-    if !certificates.is_empty() {
-        return Ok(certificates);
-    }
-    let what = if has_key {
-        ko_en!(
-            "인증서가 아니라 개인 키입니다. CERT와 KEY가 바뀐 것 같습니다",
-            "a private key and no certificate; have CERT and KEY changed places?"
-        )
-    } else {
-        ko_en!(
-            "PEM 형식의 인증서(BEGIN CERTIFICATE)가 없습니다",
-            "no certificate in PEM form (BEGIN CERTIFICATE)"
-        )
-    };
-    Err(wrong(path, &what))
+    Ok(certificates)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CannotStart> {
-    let items = pem(path)?;
-    let is_certificate = matches!(items.first(), Some(Item::X509Certificate(_)));
-    items.into_iter().find_map(|item| private(&item)).ok_or_else(|| {
-        let what = if is_certificate {
-            ko_en!(
-                "개인 키가 아니라 인증서입니다. CERT와 KEY가 바뀐 것 같습니다",
-                "a certificate and no private key; have CERT and KEY changed places?"
-            )
-        } else {
-            ko_en!(
-                "PEM 형식의 개인 키(BEGIN PRIVATE KEY)가 없습니다. 암호가 걸린 키는 \
-                 openssl pkey로 먼저 푸세요",
-                "no private key in PEM form (BEGIN PRIVATE KEY); one that is encrypted \
-                 must first go through openssl pkey"
-            )
-        };
+    pem(path)?.into_iter().find_map(private).ok_or_else(|| {
+        let what = ko_en!(
+            "PEM 개인 키(BEGIN PRIVATE KEY)가 없습니다. CERT와 KEY를 바꿔 쓰지 않았나요? \
+             암호가 걸린 키는 openssl pkey로 먼저 푸세요",
+            "no private key in PEM form (BEGIN PRIVATE KEY); is it the CERT? One that is \
+             encrypted must first go through openssl pkey"
+        );
         wrong(path, &what)
     })
 }
 
-fn private(item: &Item) -> Option<PrivateKeyDer<'static>> {
-    Some(match item {
-        Item::Pkcs1Key(key) => PrivateKeyDer::Pkcs1(key.clone_key()),
-        Item::Pkcs8Key(key) => PrivateKeyDer::Pkcs8(key.clone_key()),
-        Item::Sec1Key(key) => PrivateKeyDer::Sec1(key.clone_key()),
-        _ => return None,
-    })
+fn private(item: Item) -> Option<PrivateKeyDer<'static>> {
+    match item {
+        Item::Pkcs1Key(key) => Some(key.into()),
+        Item::Pkcs8Key(key) => Some(key.into()),
+        Item::Sec1Key(key) => Some(key.into()),
+        _ => None,
+    }
 }
 
 /// The one place that uses rustls-pemfile, which is archived (RUSTSEC-2025-0134): a thin layer
@@ -138,6 +118,8 @@ fn pem(path: &Path) -> Result<Vec<Item>, CannotStart> {
     items.map_err(|what| wrong(path, &what))
 }
 
+const DAY_SECS: u64 = 24 * 60 * 60;
+
 fn no_x509(error: &CertificateError) -> String {
     ko_en!(
         "올바른 X.509 인증서가 아닙니다({error:?})",
@@ -146,9 +128,7 @@ fn no_x509(error: &CertificateError) -> String {
 }
 
 fn valid_today(path: &Path, certificate: &CertificateDer<'_>) -> Result<(), CannotStart> {
-    let days = |from: UnixTime, to: UnixTime| {
-        to.as_secs().saturating_sub(from.as_secs()) / (24 * 60 * 60)
-    };
+    let days = |from: UnixTime, to: UnixTime| (to.as_secs() - from.as_secs()) / DAY_SECS;
     let what = match validity(certificate) {
         Ok(()) => return Ok(()),
         Err(ExpiredContext { time, not_after }) => {
@@ -196,19 +176,11 @@ fn validity(certificate: &CertificateDer<'_>) -> Result<(), CertificateError> {
 
 /// What is wrong with a file, and what to type.
 fn wrong(path: &Path, what: &str) -> CannotStart {
-    let (name, shown) = (program(), path.display());
+    let what = format!("{}: {what}", path.display());
+    if variable("CERT").is_some() || variable("CA").is_some() {
+        return cannot_start(what, "CERT= KEY= CA", "");
+    }
     let folder = path.parent().unwrap_or(path).display();
-    CannotStart(if variable("CERT").is_some() || variable("CA").is_some() {
-        ko_en!(
-            "{shown}: {what}. 새로 만든 인증서로 실행: CERT= KEY= CA= cargo run -p {name}",
-            "{shown}: {what}. With one of our own: CERT= KEY= CA= cargo run -p {name}"
-        )
-    } else {
-        ko_en!(
-            "{shown}: {what}. 지우고 새로 만들기: \
-             rm {folder}/*.pem {folder}/.made; cargo run -p {name}",
-            "{shown}: {what}. To make it anew: \
-             rm {folder}/*.pem {folder}/.made; cargo run -p {name}"
-        )
-    })
+    let remove = format!("rm {folder}/*.pem {folder}/.made; CERTS_DIR");
+    cannot_start(what, &remove, folder)
 }

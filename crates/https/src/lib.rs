@@ -17,10 +17,10 @@ use common::serve::accept_loop;
 use common::stop::{Hangup, Signals};
 use common::{Error, Reply, Request, ko_en, reply};
 use hyper::StatusCode;
+use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -65,7 +65,7 @@ where
 {
     let signals = Signals::catch(Hangup::Notifies)?;
     let certificate = Arc::new(Current(RwLock::new(read()?.0)));
-    let loopback = listeners.iter().all(|(listener, _)| listener.is_loopback());
+    let loopback = listeners.iter().all(|(listener, _)| listener.loopback);
     let connections = Connections::new(open_files::limit(), signals.stop, loopback);
     let mut loops = Vec::with_capacity(N);
     for (listener, protocols) in listeners {
@@ -135,29 +135,17 @@ impl Tls {
         handshake.await.ok()?.inspect_err(|error| self.explain(error)).ok()
     }
 
-    /// A failed handshake is the client's affair, but for one reason that every learner meets.
+    /// A failed handshake is the client's affair, but for one reason that every learner meets:
+    /// the client does not trust the certificate, and says so by an alert.
     fn explain(&self, error: &io::Error) {
-        use AlertDescription::{
-            BadCertificate, CertificateExpired, CertificateUnknown, DecryptError,
-            UnknownCA,
-        };
         let cause = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-        let Some(rustls::Error::AlertReceived(
-            // The last one: it believes an older authority of the same name.
-            alert @ (UnknownCA | CertificateUnknown | BadCertificate | CertificateExpired
-            | DecryptError),
-        )) = cause
-        else {
-            return;
-        };
+        let Some(rustls::Error::AlertReceived(alert)) = cause else { return };
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_none_or(|last| last.elapsed() > ONE_WARNING) {
             *warned = Some(Instant::now());
             warn(ko_en!(
-                "클라이언트가 이 서버의 인증서를 아직 믿지 않습니다({alert:?}). 믿게 하는 \
-                 세 가지 방법: cargo run -p certs",
-                "A client does not trust this server's certificate yet ({alert:?}). Three \
-                 ways to make it: cargo run -p certs"
+                "클라이언트가 핸드셰이크를 거절했습니다({alert:?}). 인증서를 믿게 하려면: cargo run -p certs",
+                "A client refuses the handshake ({alert:?}). To make it trust the certificate: cargo run -p certs"
             ));
         }
     }

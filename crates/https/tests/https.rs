@@ -227,7 +227,8 @@ mod hardened {
         wait_until("a line", || server.stderr().contains("cargo run -p certs"));
         server.get("/").expect(200);
         let stderr = server.stderr();
-        let lines = stderr.lines().filter(|line| line.contains("믿지 않습니다")).count();
+        let lines =
+            stderr.lines().filter(|line| line.contains("핸드셰이크를 거절")).count();
         assert_eq!(lines, 1, "{stderr}");
     }
 
@@ -315,8 +316,8 @@ mod hardened {
         let (old, old_key) = dated("old", now - 9 * day, now - 3 * day);
         let (young, young_key) = dated("young", now + 2 * day + day / 2, now + 9 * day);
         for (cert, key, ca, part) in [
-            (&key, &cert, None, "CERT와 KEY가 바뀐"),
-            (&cert, &cert, None, "개인 키가 아니라 인증서"),
+            (&key, &cert, None, "CERT와 KEY를 바꿔"),
+            (&cert, &cert, None, "PEM 개인 키"),
             (&cert, &other_key, None, "짝이 아닙니다"),
             (&old, &old_key, None, "3일 전에 끝난"),
             (&young, &young_key, None, "2일 뒤에 시작하는"),

@@ -47,17 +47,9 @@ impl Id {
 
     /// Reads what [`Id`] displays, and nothing else: no other text ever reaches a store.
     pub fn parse(text: &str) -> Option<Self> {
-        let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
-        let mut bits = 0;
-        for digit in digits {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            bits = bits << 4 | u128::from(value);
-        }
-        Some(Self(bits))
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_ours = text.len() == 32 && text.bytes().all(is_digit);
+        is_ours.then(|| u128::from_str_radix(text, 16).ok().map(Self))?
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::error::CannotStart;
 use common::log::{Escaped, warn};
-use common::settings::{command, variable};
+use common::settings::{cannot_start, variable};
 use common::{Error, ko_en};
 use hyper::StatusCode;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -30,18 +30,8 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long a server waits for Redis before it says that it cannot start.
 const START: Duration = Duration::from_secs(4);
 
-/// Keeps a session (KEYS[1]) and notes when it ends in a sorted set (KEYS[2]), so that there
-/// are never more than ARGV[3]: the one that ends first goes. One script is one step to Redis.
-const ADD: &str = "
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('ZADD', KEYS[2], now + ARGV[2], KEYS[1])
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-if redis.call('ZCARD', KEYS[2]) > tonumber(ARGV[3]) then
-  redis.call('DEL', redis.call('ZPOPMIN', KEYS[2])[1])
-end";
+/// Keeps a session, and no more than so many. A script is one step to Redis.
+const ADD: &str = include_str!("add.lua");
 
 /// The Redis that `REDIS_URL` names: one connection for the whole process. Where it breaks,
 /// whoever was using it gets an error, and the next command connects anew.
@@ -62,13 +52,13 @@ impl Redis {
             Some(Self { manager: Mutex::new(connect(&client).ok()?), client })
         });
         redis.map(Some).ok_or_else(|| {
-            let command = command("REDIS_URL", "redis://localhost:6379");
-            CannotStart(ko_en!(
-                "REDIS_URL 값이 잘못되었습니다: redis://[사용자:비밀번호@]호스트[:포트][/번호] \
-                 형식이어야 하고, 비밀번호의 특수 문자는 %로 인코딩합니다. 예: {command}",
-                "REDIS_URL is wrong: it must be redis://[user:password@]host[:port][/number], \
-                 with special characters of the password encoded by %. Example: {command}"
-            ))
+            let what = ko_en!(
+                "REDIS_URL은 redis://[사용자:비밀번호@]호스트[:포트][/번호] 형식이어야 하고, \
+                 비밀번호의 특수 문자는 %로 인코딩합니다",
+                "REDIS_URL must be redis://[user:password@]host[:port][/number], with special \
+                 characters of the password encoded by %"
+            );
+            cannot_start(what, "REDIS_URL", "redis://localhost:6379")
         })
     }
 
@@ -87,12 +77,12 @@ impl Redis {
             }
         };
         let address = self.client.get_connection_info().addr();
-        let command = command("REDIS_URL", "");
-        Err(CannotStart(ko_en!(
+        let what = ko_en!(
             "Redis({address})에 연결할 수 없습니다: {why}. Redis를 켜거나(redis-server) \
-             Redis 없이 실행: {command}",
-            "No Redis at {address}: {why}. Start one (redis-server), or go without: {command}"
-        )))
+             Redis 없이 시작합니다",
+            "No Redis at {address}: {why}. Start one (redis-server), or go without"
+        );
+        Err(cannot_start(what, "REDIS_URL", ""))
     }
 
     /// One command.
@@ -108,21 +98,6 @@ impl Redis {
             *self.manager() = new;
         }
         result
-    }
-
-    /// One command, and once more where the connection broke: for those that may be repeated.
-    ///
-    /// # Errors
-    /// As [`Redis::once`].
-    pub async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        match self.once(command).await {
-            Err(error)
-                if is_demoted(&error) || error.is_io_error() && !error.is_timeout() =>
-            {
-                self.once(command).await
-            }
-            result => result,
-        }
     }
 
     fn manager(&self) -> std::sync::MutexGuard<'_, ConnectionManager> {
@@ -203,7 +178,16 @@ impl Shared {
     }
 
     async fn run<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
-        let why = match timeout(PATIENCE, self.redis.run(command)).await {
+        // Once more where the connection broke: each of these commands may be repeated.
+        let twice = async {
+            let result = self.redis.once(command).await;
+            let is_broken = |e: &RedisError| e.is_io_error() && !e.is_timeout();
+            match &result {
+                Err(e) if is_demoted(e) || is_broken(e) => self.redis.once(command).await,
+                _ => result,
+            }
+        };
+        let why = match timeout(PATIENCE, twice).await {
             Ok(Ok(value)) => {
                 if self.away.load(Relaxed) && self.away.swap(false, Relaxed) {
                     warn(ko_en!("Redis가 다시 답합니다.", "Redis answers again."));

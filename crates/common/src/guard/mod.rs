@@ -7,6 +7,8 @@
 //! | a page of another site writes through a visitor's browser; DNS rebinding | writes from other sites | `origin.rs` |
 //! | a handler panics | a handler that panics | `panics.rs` |
 //! | a client takes nothing of its answer; an answer is lost to a reset | slow or dead clients; a body nobody reads | `stream.rs` |
+//! | a terminal is closed, and the server lives on and holds its port | SIGHUP | `terminal.rs` |
+//! | a timer for each request costs more than it guards | slow or dead clients | `timer.rs` |
 //! | more clients than open files | many clients; running out | `open_files.rs` |
 //! | a body in chunks beside a length (request smuggling), a body that nobody reads | bad input; a body nobody reads | this file |
 //! | a body that is too large, or endless | bad input; slow or dead clients | [`crate::body`] |
@@ -18,6 +20,7 @@ pub mod open_files;
 mod origin;
 mod panics;
 pub mod stream;
+pub mod terminal;
 pub mod timer;
 
 use std::convert::Infallible;

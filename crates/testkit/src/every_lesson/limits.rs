@@ -35,7 +35,7 @@ pub fn running_out_of_files_is_not_the_end(binary: &str) {
     let failed = said("받지 못했습니다");
     assert!(failed <= processes, "said {failed} times: {stderr}");
     // Full, free again, full again: each is said once.
-    let (full, free) = (said("가득 찼습니다"), said("다시 새 연결을 받습니다"));
+    let (full, free) = (said("가득 찼습니다"), said("비었습니다"));
     assert!(full <= free + processes && full + failed > 0, "{full}, {free}: {stderr}");
 }
 
