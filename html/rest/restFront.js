@@ -64,7 +64,7 @@ function startEditing(item, id, name) {
   const form = document.createElement("form");
   const input = document.createElement("input");
   input.value = name;
-  input.maxLength = 1000;
+  input.maxLength = 100;
   input.required = true;
   input.setAttribute("aria-label", "새 이름");
   const cancel = () => {

@@ -106,4 +106,4 @@ async fn name_in_body(request: Request) -> Result<String, Error> {
 }
 
 /// Characters in a name at most.
-const MAX_NAME: usize = 1000;
+const MAX_NAME: usize = 100;

@@ -12,6 +12,9 @@ use serde_json::json;
 /// Users that fit; a server that keeps whatever it is given runs out of memory one day.
 const MAX_USERS: usize = 10_000;
 
+/// The longest list, as JSON in bytes: whoever changes a user is sent all of it.
+const MAX_LIST: usize = 1024 * 1024;
+
 /// All users. They live as long as the process: no file, no database yet.
 #[derive(Default)]
 pub struct Users(Mutex<List>);
@@ -21,6 +24,8 @@ struct List {
     // Ids only grow, so their order is the order in which users were added.
     names: BTreeMap<u64, String>,
     last_id: u64,
+    /// The length of the list as JSON, in bytes.
+    size: usize,
     /// The whole list as JSON, made by the first answer after a change and shared by all
     /// answers until the next change.
     json: Option<Bytes>,
@@ -31,21 +36,16 @@ impl Users {
     /// that is not later. An id is never given out twice.
     ///
     /// # Errors
-    /// 507 when there are 10,000 users.
+    /// 507 when there are 10,000 users, or the list would be longer than 1 MiB.
     pub fn add(&self, name: String) -> Result<u64, Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut list = self.lock();
-        if list.names.len() >= MAX_USERS {
-            return Err(Error::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                ko_en!(
-                    "사용자는 {MAX_USERS}명까지 등록할 수 있습니다.",
-                    "There may be {MAX_USERS} users."
-                ),
-            ));
-        }
         let id = (now.as_millis() as u64).max(list.last_id + 1);
-        list.last_id = id;
+        let size = list.size + size(id, &name);
+        if list.names.len() >= MAX_USERS || size > MAX_LIST {
+            return Err(full());
+        }
+        (list.last_id, list.size) = (id, size);
         list.names.insert(id, name);
         list.json = None;
         Ok(id)
@@ -69,10 +69,16 @@ impl Users {
     /// Gives a user another name and returns all users as JSON.
     ///
     /// # Errors
-    /// 404 for an id that is not there.
+    /// 404 for an id that is not there; 507 when the list would be longer than 1 MiB.
     pub fn rename(&self, id: u64, name: String) -> Result<Bytes, Error> {
         let mut list = self.lock();
-        *list.names.get_mut(&id).ok_or_else(Error::not_found)? = name;
+        let old = list.names.get(&id).ok_or_else(Error::not_found)?;
+        let size = list.size - size(id, old) + size(id, &name);
+        if size > MAX_LIST {
+            return Err(full());
+        }
+        list.size = size;
+        list.names.insert(id, name);
         list.json = None;
         Ok(list.json())
     }
@@ -83,7 +89,8 @@ impl Users {
     /// 404 for an id that is not there.
     pub fn remove(&self, id: u64) -> Result<Bytes, Error> {
         let mut list = self.lock();
-        list.names.remove(&id).ok_or_else(Error::not_found)?;
+        let name = list.names.remove(&id).ok_or_else(Error::not_found)?;
+        list.size -= size(id, &name);
         list.json = None;
         Ok(list.json())
     }
@@ -101,6 +108,23 @@ impl List {
         let bytes = || serde_json::to_vec(names).unwrap_or_default().into();
         json.get_or_insert_with(bytes).clone()
     }
+}
+
+/// What one user adds to the list, in bytes: `"1690000000000":"Annie",`.
+fn size(id: u64, name: &str) -> usize {
+    let digits = id.checked_ilog10().unwrap_or(0) as usize + 1;
+    let name = serde_json::to_vec(name).unwrap_or_default(); // `\n` is two bytes there
+    r#""":,"#.len() + digits + name.len()
+}
+
+fn full() -> Error {
+    Error::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        ko_en!(
+            "사용자는 {MAX_USERS}명, 목록은 {MAX_LIST}바이트까지입니다.",
+            "There may be {MAX_USERS} users, and {MAX_LIST} bytes of them."
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -133,6 +157,25 @@ mod tests {
             format!("{{\"{id}\":\"Bob\"}}")
         );
         assert_eq!(users.remove(id).unwrap(), "{}");
+    }
+
+    #[test]
+    fn a_list_over_1_mib_is_refused_and_nothing_is_lost() {
+        let users = Users::default();
+        let long = "\u{1}".repeat(100); // 600 bytes as JSON
+        let ids: Vec<u64> = std::iter::from_fn(|| users.add(long.clone()).ok()).collect();
+        let list = users.all();
+        let counted = || users.lock().size;
+        assert_eq!(counted(), list.len() - 1, "all but a brace");
+        assert!((MAX_LIST - 700..=MAX_LIST).contains(&list.len()), "{}", list.len());
+        users.rename(ids[0], "a".into()).unwrap();
+        users.rename(ids[0], long.clone()).unwrap();
+        users.add("x".repeat(MAX_LIST - list.len() - 18)).unwrap();
+        assert_eq!(users.add("a".into()).unwrap_err().status, 507);
+        assert_eq!(users.rename(ids[0], long.clone() + "aa").unwrap_err().status, 507);
+        assert_eq!(users.one(ids[0]).unwrap(), json!({ "name": long }).to_string());
+        ids.iter().take(9).for_each(|id| _ = users.remove(*id).unwrap());
+        assert_eq!(counted(), users.all().len() - 1);
     }
 
     #[test]

@@ -208,7 +208,7 @@ mod hardened {
         let server = Server::start(BIN);
         let path = add(&server, "Annie");
         let before = server.get("/users");
-        let too_long = format!(r#"{{"name":"{}"}}"#, "가".repeat(1001));
+        let too_long = format!(r#"{{"name":"{}"}}"#, "가".repeat(101));
         let cases: [(&[u8], &str); 13] = [
             (b"", "JSON"),
             (b"{", "JSON"),
@@ -222,7 +222,7 @@ mod hardened {
             (b"{\"name\":1}", "name"),
             (b"{\"name\":null}", "name"),
             (b"{\"name\":\"\"}", "name"),
-            (too_long.as_bytes(), "1000"),
+            (too_long.as_bytes(), "100"),
         ];
         for (body, reason) in cases {
             for (method, path) in [("POST", "/user"), ("PUT", &*path), ("PATCH", &*path)]
@@ -234,7 +234,7 @@ mod hardened {
             }
         }
         server.get("/users").body(before.text());
-        let longest = format!(r#"{{"name":"{}"}}"#, "가".repeat(1000));
+        let longest = format!(r#"{{"name":"{}"}}"#, "가".repeat(100));
         server.request("POST", "/user", &[], longest).expect(201);
     }
 
