@@ -180,22 +180,6 @@ mod hardened {
         server.get("/").expect(200);
     }
 
-    #[test]
-    fn silent_clients_hold_nobody_up_and_go_after_10_s() {
-        let server = Server::start(BIN);
-        let mut silent: Vec<_> =
-            (0..50).map(|_| Client::connect(server.authority())).collect();
-        for half in silent.iter_mut().step_by(2) {
-            half.send(b"\x16\x03\x01"); // the beginning of a handshake
-        }
-        for _ in 0..10 {
-            server.get("/").expect(200);
-        }
-        for client in &mut silent {
-            client.expect_closed();
-        }
-    }
-
     #[cfg(unix)]
     #[test]
     fn a_client_that_has_connected_is_served_though_the_server_stops() {
