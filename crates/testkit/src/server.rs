@@ -177,13 +177,17 @@ impl Server {
             return Client::over(stream, tcp, self.authority(), "http");
         }
         #[cfg(feature = "tls")]
-        {
-            let client =
-                Client::tls_over(tcp, self.authority(), self.trust(), &["http/1.1"]);
-            client.expect("a handshake")
-        }
+        return self.connect_tls_over(tcp, &["http/1.1"]);
         #[cfg(not(feature = "tls"))]
         panic!("{}: testkit was built without its feature tls", self.url);
+    }
+
+    /// Goes on with a plain connection as [`Server::connect_tls`] does.
+    #[cfg(feature = "tls")]
+    #[track_caller]
+    pub fn connect_tls_over(&self, tcp: TcpStream, protocols: &[&str]) -> Client {
+        let client = Client::tls_over(tcp, self.authority(), self.trust(), protocols);
+        client.expect("a handshake")
     }
 
     /// A new TLS connection that offers these protocols. It believes the authority of the
