@@ -247,6 +247,89 @@ mod hardened {
         server.wait_for_output("PUT 본문(Body): \\u{1b}[2J\\r\\nforged\\u{202e}\n");
     }
 
+    /// Adds users with names of 600 bytes as JSON until the list is full: about 1 MiB.
+    fn fill(server: &Server) {
+        let name = "\\u0001".repeat(100);
+        let body = format!(r#"{{"name":"{name}"}}"#);
+        let mut client = server.connect();
+        loop {
+            let answer = client.request("POST", "/user", &[], body.as_bytes());
+            if answer.status == 507 {
+                answer.contains("1048576");
+                return;
+            }
+            answer.expect(201);
+        }
+    }
+
+    #[test]
+    fn a_list_over_1_mib_is_507_and_nothing_is_lost() {
+        let server = Server::start(BIN);
+        let first = add(&server, "a");
+        fill(&server);
+        let before = server.get("/users");
+        assert!((1_047_000..=1_048_576).contains(&before.body.len()));
+        let longer = format!(r#"{{"name":"{}"}}"#, "\\u0001".repeat(100));
+        server.request("PUT", &first, &[], &longer).expect(507);
+        server.request("PATCH", &first, &[], &longer).expect(507);
+        assert!(server.get("/users").body == before.body, "the list is as it was");
+        server.request("PUT", &first, &[], r#"{"name":"b"}"#).expect(200);
+    }
+
+    /// All answers share the bytes of one list, and a list has a limit.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn answers_that_nobody_reads_cost_little_memory() {
+        let server = Server::start(BIN);
+        let first = add(&server, "a");
+        fill(&server);
+        let before = server.memory();
+        let put = |name| {
+            let body = format!(r#"{{"name":"{name}"}}"#);
+            let length = body.len();
+            format!(
+                "PUT {first} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
+        };
+        let unread: Vec<_> = (b'a'..=b't')
+            .map(|name| {
+                let mut client = server.connect();
+                client.send(put(name as char));
+                server.wait_for_output(&format!(
+                    "PUT 본문(Body): {{\"name\":\"{}\"}}\n",
+                    name as char
+                ));
+                client
+            })
+            .collect();
+        let more = server.memory().saturating_sub(before);
+        assert!(more < 64 * 1024, "{more} KiB for {} answers", unread.len());
+    }
+
+    /// What a body costs does not depend on how it is cut: each is collected in one buffer.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_body_in_pieces_of_one_byte_costs_as_much_as_a_whole_one() {
+        let server = Server::start(BIN);
+        let before = server.memory();
+        let head = "POST /user HTTP/1.1\r\nHost: a\r\n";
+        let pieces = format!("{head}Transfer-Encoding: chunked\r\n\r\n")
+            + &"1\r\nx\r\n".repeat(30_000);
+        let unfinished: Vec<_> = (0..20)
+            .map(|_| {
+                let mut client = server.connect();
+                client.send(&pieces);
+                client
+            })
+            .collect();
+        for mut client in unfinished {
+            client.send("z\r\n"); // no length: what was sent before has been read
+            client.read_answer().expect(400);
+        }
+        let more = server.memory().saturating_sub(before);
+        assert!(more < 3 * 1024, "{more} KiB for 20 bodies of 30,000 bytes");
+    }
+
     #[test]
     fn the_10_001st_user_is_507_and_nothing_is_lost() {
         let server = Server::start(BIN);

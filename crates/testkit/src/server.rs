@@ -257,6 +257,17 @@ impl Server {
         assert!(status.success(), "kill -{name} {}", self.pid());
     }
 
+    /// The memory that the process holds, in KiB: `VmRSS` of proc(5).
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub fn memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(status).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        kib.and_then(|kib| kib.parse().ok()).expect("a number of KiB")
+    }
+
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.process_mut().child.try_wait(), Ok(None))
