@@ -225,7 +225,10 @@ impl Master {
         if self.phase != Phase::Running || self.workers.values().any(starting) {
             return;
         }
-        self.kill_the_oldest_of_too_many();
+        if self.too_many() {
+            self.slots[slot].fork_at = Some(Instant::now()); // again, when one has ended
+            return;
+        }
         self.slots[slot].starts += 1;
         if let Err(error) = self.spawn(slot) {
             let program = self.settings.program.display();

@@ -381,6 +381,134 @@ mod hardened {
         wait_until("its turn again", || ask(&server) == Ok(stopped));
     }
 
+    /// What was handed to a worker that hangs cannot be called back. So it is killed, and others
+    /// serve what it had not taken.
+    #[test]
+    fn a_worker_that_hangs_is_replaced_and_what_it_had_not_taken_is_served() {
+        let server = calm(2);
+        let hangs = came_up(&server)[0];
+        let _stopped = Stopped::new(hangs);
+        let mut clients: Vec<Client> = (0..20).map(|_| server.connect()).collect();
+        clients.iter_mut().for_each(|client| assert!(client.send(GET)));
+        for client in &mut clients {
+            assert_ne!(worker(&client.read_answer().expect(200)), hangs);
+        }
+        server.wait_for_output(&exit_lines(hangs, "code null signal SIGKILL"));
+        wait_until("its successor", || came_up(&server).len() == 3);
+        assert_eq!(ended(&server), 1);
+    }
+
+    /// Where nobody can take a connection, it is told so by its end, and does not wait for ever.
+    #[test]
+    fn without_workers_a_client_waits_10_s_at_most() {
+        let folder = TempDir::new();
+        let program = folder.path().join("cluster");
+        std::os::unix::fs::symlink(BIN, &program).expect("a link");
+        let vars = [("WORKERS", "1"), ("CRASH_AFTER_MS", "off")];
+        let server = Server::start_with(program.to_str().expect("UTF-8"), &vars);
+        std::fs::remove_file(&program).expect("removed");
+        kill("KILL", came_up(&server)[0]);
+        server.wait_for_output("signal SIGKILL");
+        let mut client = server.connect();
+        let start = Instant::now();
+        client.send(GET);
+        client.expect_closed();
+        assert!(start.elapsed() > Duration::from_secs(9), "given up too early");
+        std::os::unix::fs::symlink(BIN, &program).expect("a link");
+        server.get("/").expect(200);
+    }
+
+    /// Each pause after a bad start doubles; an exit that was asked for is no bad start.
+    #[test]
+    fn exits_that_were_asked_for_cost_nobody_a_pause() {
+        let server = calm(2);
+        let start = Instant::now();
+        for n in 0..25 {
+            let path = format!("/cluster/crash/{}", came_up(&server)[n]);
+            server.request("POST", &path, &[], "").expect(202);
+            wait_until("its successor", || came_up(&server).len() == 3 + n);
+        }
+        // With pauses it would be 100 s.
+        assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
+        wait_until("all their ends", || ended(&server) == 25);
+    }
+
+    /// Workers that leave have 10 s for what they have; so that they cannot pile up, the oldest
+    /// of too many ends at once.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn there_are_never_more_than_twice_the_workers_and_one() {
+        let server = calm(2);
+        let children = || {
+            let pid = server.pid();
+            let list = format!("/proc/{pid}/task/{pid}/children");
+            std::fs::read_to_string(list).expect("a process").split_whitespace().count()
+        };
+        let mut unfinished = Vec::new();
+        for n in 0..12 {
+            // A request that never ends, in each worker.
+            for _ in 0..2 {
+                let mut half = server.connect();
+                half.send(&GET[..20]);
+                unfinished.push(half);
+            }
+            let path = format!("/cluster/crash/{}", came_up(&server)[n]);
+            server.request("POST", &path, &[], "").expect(202);
+            wait_until("its successor", || {
+                assert!(children() <= 5, "{} workers", children());
+                came_up(&server).len() == 3 + n
+            });
+        }
+        assert!(ended(&server) >= 8, "{} have ended", ended(&server));
+        server.get("/").expect(200);
+    }
+
+    /// `current -> releases/1` becomes `current -> releases/2`: what was typed counts.
+    #[test]
+    fn a_roll_follows_the_link_anew_and_says_what_it_runs() {
+        let folder = TempDir::new();
+        let path = |name: &str| folder.path().join(name);
+        let link = |to: &str, name: &str| {
+            let made = std::os::unix::fs::symlink(to, path("new"));
+            made.and_then(|()| std::fs::rename(path("new"), path(name))).expect("a link");
+        };
+        let log = path("log");
+        let script = "printf '#!/bin/sh\necho start >> \"%s\"\nexec \"%s\"\n' \"$1\" \"$2\" > \"$3\"; chmod +x \"$3\"";
+        let mut sh = Command::new("sh");
+        sh.args(["-c", script, "sh"]).arg(&log).arg(BIN).arg(path("release-2"));
+        assert!(sh.status().expect("sh").success());
+        link(BIN, "current");
+        let vars = [("WORKERS", "2"), ("CRASH_AFTER_MS", "off")];
+        let server = Server::start_with(path("current").to_str().expect("UTF-8"), &vars);
+        link("release-2", "current");
+        server.signal("HUP");
+        wait_until("two new workers", || ended(&server) == 2);
+        assert_eq!(std::fs::read_to_string(&log).expect("its log"), "start\nstart\n");
+        assert!(server.stderr().contains("/release-2"), "{}", server.stderr());
+        server.get("/").expect(200);
+    }
+
+    /// Eight workers that cannot start say so at the same moment: a line each.
+    #[test]
+    fn lines_of_several_workers_do_not_mix() {
+        let html = TempDir::new();
+        let pages = html.path().join("html");
+        std::fs::create_dir(&pages).expect("a folder");
+        let vars = [
+            ("WORKERS", "8"),
+            ("CRASH_AFTER_MS", "off"),
+            ("HTML_DIR", pages.to_str().expect("UTF-8")),
+        ];
+        let server = Server::start_with(BIN, &vars);
+        std::fs::remove_dir(&pages).expect("removed");
+        came_up(&server).into_iter().for_each(|pid| kill("KILL", pid));
+        wait_until("24 errors", || server.stderr().lines().count() >= 24);
+        for line in server.stderr().lines() {
+            assert_eq!(line.matches("Error: ").count(), 1, "{line}");
+            assert!(line.starts_with("Error: ") && line.contains("HTML_DIR"), "{line}");
+        }
+    }
+
     #[test]
     fn a_stopped_worker_does_not_cost_the_master_all_its_files() {
         let lesson = Server::command(BIN, &[("WORKERS", "2"), ("CRASH_AFTER_MS", "off")]);

@@ -56,14 +56,14 @@ impl Master {
             || self.workers.values().any(waits)
     }
 
-    /// Never more than twice as many workers as there are slots, and one: where those that leave
-    /// take their time, the oldest of them ends at once.
-    pub(super) fn kill_the_oldest_of_too_many(&self) {
+    /// Whether one worker more would be too many: twice as many as there are slots, and one, are
+    /// the limit. Where those that leave take their time, the oldest of them ends at once.
+    pub(super) fn too_many(&self) -> bool {
+        let too_many = self.workers.len() > 2 * self.slots.len();
         let leaving = self.workers.iter().filter(|(_, w)| w.state == State::Leaving);
         let oldest = leaving.min_by_key(|(_, worker)| worker.born);
-        if self.workers.len() > 2 * self.slots.len() {
-            oldest.inspect(|(pid, _)| kill_process(**pid));
-        }
+        oldest.filter(|_| too_many).inspect(|(pid, _)| kill_process(**pid));
+        too_many
     }
 }
 
