@@ -1,6 +1,8 @@
 //! Lesson 6 over the wire, with its sessions in memory and in a Redis of the test's own.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use testkit::{Answer, RedisServer, Server, wait_until};
@@ -414,6 +416,74 @@ mod redis {
         redis.signal("CONT");
         wait_until("Redis to be back", || visit(&server, "/", &session).status == 200);
         greets(&server, &session, "Annie");
+    }
+
+    /// A fail-over: the old master lives on as a replica, and answers writes with `READONLY` on
+    /// the connection that is open. A new connection, by the same name, finds the new master.
+    #[test]
+    fn one_that_was_demoted_is_left_for_the_one_in_its_place() {
+        let Some(old) = RedisServer::start() else { return };
+        let Some(new) = RedisServer::start() else { return };
+        let name = Name::of(old.port());
+        let server = Server::start_with(
+            BIN,
+            &[("REDIS_URL", &format!("redis://{}", name.address))],
+        );
+        let before = session(&server, "Annie");
+        let replicates = |redis: &RedisServer, master: &RedisServer| {
+            redis.ask(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
+            testkit::wait_until("the replica to have all", || {
+                let info = redis.ask(&["INFO", "replication"]).unwrap_or_default();
+                info.contains("master_link_status:up")
+            });
+        };
+        replicates(&new, &old);
+        new.ask(&["REPLICAOF", "NO", "ONE"]);
+        replicates(&old, &new);
+        // Until the name leads to the new one, there is no master to be found.
+        server.get("/login?name=Bob").expect(503);
+        name.leads_to(new.port());
+        greets(&server, &session(&server, "Bob"), "Bob");
+        greets(&server, &before, "Annie");
+    }
+
+    /// What a name does in a fail-over: connections that are open stay where they are, new ones
+    /// go to another server.
+    struct Name {
+        address: String,
+        port: Arc<AtomicU16>,
+    }
+
+    impl Name {
+        fn of(port: u16) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("its address").to_string();
+            let port = Arc::new(AtomicU16::new(port));
+            let leads_to = port.clone();
+            thread::spawn(move || {
+                for client in listener.incoming().flatten() {
+                    let server =
+                        TcpStream::connect(("127.0.0.1", leads_to.load(Relaxed)));
+                    let Ok(server) = server else { continue };
+                    let ways = [
+                        (client.try_clone(), server.try_clone()),
+                        (Ok(server), Ok(client)),
+                    ];
+                    for (from, to) in ways {
+                        let (Ok(mut from), Ok(mut to)) = (from, to) else { continue };
+                        thread::spawn(move || {
+                            let _ = std::io::copy(&mut from, &mut to);
+                            let _ = to.shutdown(std::net::Shutdown::Both);
+                        });
+                    }
+                }
+            });
+            Self { address, port }
+        }
+
+        fn leads_to(&self, port: u16) {
+            self.port.store(port, Relaxed);
+        }
     }
 
     #[test]
