@@ -42,6 +42,11 @@ mod hardened {
     use super::*;
 
     #[test]
+    fn a_second_signal_ends_a_server_whose_output_is_stuck() {
+        testkit::every_lesson::a_second_signal_ends_a_server_whose_output_is_stuck(BIN);
+    }
+
+    #[test]
     fn each_request_is_printed_with_its_cookies() {
         let server = Server::start(BIN);
         server.get("/").expect(200);

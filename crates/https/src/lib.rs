@@ -63,8 +63,9 @@ where
     S: Fn(TlsStream<TcpStream>, Arc<Connection>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let signals = Signals::catch(Hangup::Notifies)?;
+    // Before signals are caught: should this have to wait, Ctrl+C ends it.
     let certificate = Arc::new(Current(RwLock::new(read()?.0)));
+    let signals = Signals::catch(Hangup::Notifies)?;
     let loopback = listeners.iter().all(|(listener, _)| listener.loopback);
     let connections = Connections::new(open_files::limit(), signals.stop, loopback);
     let mut loops = Vec::with_capacity(N);

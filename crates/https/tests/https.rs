@@ -247,6 +247,36 @@ mod hardened {
         server.get("/").expect(200);
     }
 
+    /// Another process has the lock of the folder: whoever waits for it can be stopped.
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_another_process_holds_keeps_no_signal_waiting() {
+        let folder = new_certs();
+        let mut server = Server::start_with(BIN, &[("CERTS_DIR", text(folder.path()))]);
+        let lock = fs::File::open(folder.path().join(".made")).unwrap();
+        lock.lock().unwrap();
+        server.signal("HUP");
+        let waits = "파일을 잠그고 있어";
+        wait_until("a line", || server.stderr().contains(waits));
+        server.get("/").expect(200);
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+        // It did not wait for the end of the lock's own limit.
+        assert!(
+            !server.stderr().contains("바꾸지 않고 계속합니다"),
+            "{}",
+            server.stderr()
+        );
+
+        // A start that waits for it hears the signal, too.
+        let mut start = Server::command(BIN, &[("CERTS_DIR", text(folder.path()))]);
+        let mut start = Server::quiet(&mut start, std::process::Stdio::null());
+        wait_until("a line", || start.stderr().contains(waits));
+        start.signal("TERM");
+        start.wait();
+        assert!(!start.stderr().contains("CERTS_DIR="), "{}", start.stderr());
+    }
+
     #[test]
     fn a_certificate_of_ones_own_is_used() {
         let folder = new_certs();

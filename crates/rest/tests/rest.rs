@@ -115,6 +115,11 @@ mod parity {
 mod hardened {
     use super::*;
 
+    #[test]
+    fn a_second_signal_ends_a_server_whose_output_is_stuck() {
+        testkit::every_lesson::a_second_signal_ends_a_server_whose_output_is_stuck(BIN);
+    }
+
     const NAMED: &str = r#"{"name":"Annie"}"#;
 
     #[test]
