@@ -15,7 +15,7 @@
 // It fails on what `run` throws, and on every console error, uncaught error, breach of the
 // Content-Security-Policy and dialog that `run` did not announce. A file may call it more
 // than once. Options, all of them optional:
-//   env      environment of the server, beside free ports and a CERTS_DIR of its own
+//   env      environment of the server, beside free ports, a CERTS_DIR of its own and Korean
 //   context  of the browser: { ignoreHTTPSErrors: true }, { javaScriptEnabled: false }
 //   args     more arguments for Chromium
 // `run` is given:
@@ -50,7 +50,9 @@ export async function check(lesson, options, run = options) {
   const { env = {}, context: contextOptions = {}, args = [] } = run === options ? {} : options;
   const problems = [];
   const expected = new Map(); // pattern → how many came
-  const server = await startLesson(lesson, { CERTS_DIR: temporaryFolder(), ...env });
+  // The server's reasons and the browser's pages in one language, whatever the shell's is.
+  const defaults = { LC_ALL: "ko_KR.UTF-8", CERTS_DIR: temporaryFolder() };
+  const server = await startLesson(lesson, { ...defaults, ...env });
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
