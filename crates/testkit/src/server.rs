@@ -328,7 +328,12 @@ fn command(binary: &str, vars: &[(&str, &str)]) -> Command {
         "PORT",
         "CLUSTER_PROGRAM",
     ];
-    let mut command = Command::new(OsStr::new(binary));
+    // `TEST_WRAPPER="strace …"` runs every server under another program.
+    let wrapper = env::var("TEST_WRAPPER").unwrap_or_default();
+    let mut words =
+        wrapper.split_whitespace().map(OsStr::new).chain([OsStr::new(binary)]);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
     for name in READ_BY_LESSONS {
         command.env_remove(name);
     }
