@@ -22,15 +22,19 @@ const LESSONS: [&str; 9] = [
     "cluster",
 ];
 
-/// Starts a lesson; of the cluster, one whose workers stay.
-fn start(lesson: &str) -> Server {
+/// The path of a lesson's binary.
+fn binary(lesson: &str) -> String {
     let test = std::env::current_exe().expect("the path of this test");
     let folder = test.ancestors().nth(2).expect("target/debug/deps/");
     let binary = folder.join(lesson);
     let there = binary.is_file();
     assert!(there, "{} is not there: cargo test for all lessons", binary.display());
-    let binary = binary.to_str().expect("UTF-8");
-    Server::start_with(binary, &[("CRASH_AFTER_MS", "off")])
+    binary.to_str().expect("UTF-8").to_owned()
+}
+
+/// Starts a lesson; of the cluster, one whose workers stay.
+fn start(lesson: &str) -> Server {
+    Server::start_with(&binary(lesson), &[("CRASH_AFTER_MS", "off")])
 }
 
 /// Runs a test for each of these lessons, all at once; a failure names the lesson.
@@ -126,6 +130,21 @@ fn a_client_that_reads_30_kib_a_second_is_served() {
         while read + rest.len() < LISTS * list && whole(&mut rest) {}
         assert!(read + rest.len() >= LISTS * list, "{read} and {} bytes", rest.len());
     });
+}
+
+/// A blocking call that hangs cannot be stopped by anything. The process ends all the same, when
+/// the 10 s of what is in flight are over.
+#[cfg(unix)]
+#[test]
+fn a_blocking_call_that_hangs_does_not_keep_the_process_alive() {
+    let mut server = start("examples/hangs");
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    server.wait_for_output("waiting");
+    server.signal("TERM");
+    let start = Instant::now();
+    assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    assert!(start.elapsed() > Duration::from_secs(9), "too early");
 }
 
 fn wait(mut condition: impl FnMut() -> bool) {
