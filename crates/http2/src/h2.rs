@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use common::connection::Connection;
 use common::guard::stream::{GuardedStream, WRITE_TIMEOUT};
 use common::http1::{FIRST_BYTE, HEADER_TIMEOUT, MAX_HEAD};
-use common::{Error, Reply, Request, body, guard, wire};
+use common::{Error, Reply, Request, body, guard, ko_en, wire};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::CONTENT_LENGTH;
@@ -22,10 +22,15 @@ use hyper::service::service_fn;
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 /// Requests that one client may have under way at once.
 const STREAMS: u32 = 256;
+
+/// Requests that all clients together may have under way: as many as over HTTP/1.1, where each
+/// connection has one. The head of one can hold 37 KiB of memory, so all of them 145 MiB.
+static REQUESTS: Semaphore = Semaphore::const_new(4000);
 
 /// Streams that a client may reset before we have looked at them, and streams that we reset
 /// for its mistakes. Beyond these it is "rapid reset" (CVE-2023-44487), and the end.
@@ -57,7 +62,12 @@ where
         // Boxed: hyper moves what a service returns from hand to hand, and this is kilobytes.
         Box::pin(async move {
             let is_head = request.method() == Method::HEAD;
-            let mut reply = guard::answer(request, &connection, &handle).await?;
+            let mut reply = match REQUESTS.try_acquire() {
+                Ok(_until_answered) => {
+                    guard::answer(request, &connection, &handle).await?
+                }
+                Err(_) => too_many_requests().into_reply(),
+            };
             // Over HTTP/1.1 hyper does this by itself.
             if is_head && reply.status() != StatusCode::NOT_MODIFIED {
                 let length = reply.body().size_hint().exact().unwrap_or_default();
@@ -102,6 +112,14 @@ where
         () = streams.idle_for(FIRST_BYTE) => {}
         () = streams.stalled() => {}
     }
+}
+
+fn too_many_requests() -> Error {
+    let message = ko_en!(
+        "지금 처리 중인 요청이 너무 많습니다. 잠시 뒤 다시 시도하세요.",
+        "Too many requests are under way. Try again in a moment."
+    );
+    Error::new(StatusCode::SERVICE_UNAVAILABLE, message)
 }
 
 /// What one client has under way.
