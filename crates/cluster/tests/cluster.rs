@@ -847,23 +847,47 @@ mod redis {
     }
 }
 
-/// For you: see the README.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p cluster -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
-    #[ignore = "exercise: GET /crash ends its worker at once"]
+    #[ignore = "exercise: POST /crash ends its worker at once"]
     fn crash_ends_its_worker_at_once() {
-        let server = calm(2);
-        let answer = server
-            .get("/crash")
-            .hint("in route: (\"GET\", \"/crash\") => … crash_after(Duration::ZERO) …")
-            .expect(200)
-            .header("content-type", "text/plain; charset=utf-8");
+        let server = calm(2).exercise(
+            "a row in route(): (\"POST\", \"/crash\"), with crash_after(Duration::ZERO)",
+        );
+        // Not by a link on some other site's page.
+        let elsewhere = [("Origin", "http://evil.example")];
+        server.request("POST", "/crash", &elsewhere, "").expect(403);
+        server.get("/crash").expect(405).allows(&["POST"]);
+        let answer = server.request("POST", "/crash", &[], "").expect(200);
+        let answer = answer.header("content-type", "application/json; charset=utf-8");
         let pid = worker(&answer);
-        answer.body(&format!("{pid}번 워커가 종료합니다."));
+        answer.body(&format!("{{\"pid\":{pid}}}"));
         server.wait_for_output(&exit_lines(pid, "code 1 signal null"));
         server.get("/").expect(200);
-        assert_eq!(ended(&server), 1);
+        if ended(&server) != 1 {
+            server.fail(format_args!("one worker was to end:\n{}", server.stdout()));
+        }
+    }
+
+    #[test]
+    #[ignore = "exercise: GET /workers says how many workers are ready"]
+    fn ready_workers_are_counted() {
+        let vars = [("WORKERS", "3"), ("CRASH_AFTER_MS", "off"), ("RESPAWN", "off")];
+        let server = Server::start_with(BIN, &vars).exercise(
+            "master.status().await is what /cluster/status shows, as text; serde_json::from_str \
+             makes a Value of it",
+        );
+        let answer = server.get("/workers").expect(200);
+        worker(&answer.header("content-type", "application/json; charset=utf-8"));
+        server.get_until("/workers", r#"{"ready":3}"#);
+        let pids = came_up(&server);
+        kill("KILL", pids[0]);
+        server.get_until("/workers", r#"{"ready":2}"#);
+        kill("TERM", pids[1]);
+        server.get_until("/workers", r#"{"ready":1}"#);
+        server.request("POST", "/workers", &[], "").expect(405).allows(&["GET", "HEAD"]);
     }
 }

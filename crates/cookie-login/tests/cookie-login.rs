@@ -261,23 +261,69 @@ mod hardened {
     }
 }
 
-/// Yours to make pass; the README says how to begin.
+/// Yours to solve; README.md, "Try it", says how to begin:
+/// `cargo test -p cookie-login -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
     #[ignore = "exercise: who comes back stays logged in"]
     fn a_visit_renews_the_cookie() {
-        let server = Server::parity(BIN);
-        let answer = visit(&server, "/", "name=%EC%95%88%EB%8B%88").expect(200);
-        let answer = answer.body("안니님 안녕하세요");
-        assert_eq!(
-            answer.get_all("set-cookie").len(),
-            1,
-            "a new cookie with the greeting"
+        let server = Server::start(BIN).exercise(
+            "cookie::set(&mut reply, \"name\", &name, LIFETIME)? before the name is moved into \
+             the greeting",
         );
-        assert_eq!(cookie(&answer), "name=%EC%95%88%EB%8B%88");
-        assert!(answer.get("set-cookie").unwrap_or_default().contains("Max-Age=300"));
+        for name in ["Annie", "안니", "a=b; c"] {
+            let name_cookie = format!("name={}", escaped(name));
+            let answer = visit(&server, "/", &name_cookie).expect(200);
+            let [field] = answer.get_all("set-cookie")[..] else {
+                answer.fail("expected one Set-Cookie with the greeting")
+            };
+            // The same as at a login, but for the time in Expires.
+            let parts = |field: &str| -> Vec<String> {
+                let parts =
+                    field.split("; ").filter(|part| !part.starts_with("Expires="));
+                parts.map(str::to_owned).collect()
+            };
+            let at_login = login(&server, name).expect(302);
+            let at_login = at_login.get("set-cookie").unwrap_or_default();
+            if parts(field) != parts(at_login) || !field.contains("; Expires=") {
+                answer.fail(format_args!("expected as at a login: {at_login}"));
+            }
+        }
+        // Nobody is logged in by that.
         server.get("/").expect(200).no_header("set-cookie");
+        visit(&server, "/", "name=%zz").expect(200).no_header("set-cookie");
+    }
+
+    #[test]
+    #[ignore = "exercise: /login?name=Annie&keep=no is for as long as the browser runs"]
+    fn a_login_may_end_with_the_browser() {
+        let server = Server::start(BIN).exercise(
+            "the same cookie without Expires and Max-Age; cookie::encode(&name) is its value, and \
+             HeaderValue::try_from(…) can fail: map_err(std::io::Error::other)?",
+        );
+        for name in ["Annie", "안니", "a=b; c"] {
+            let login = format!("/login?name={}&keep=no", escaped(name));
+            let answer = server.get(&login).expect(302).header("location", "/");
+            let [field] = answer.get_all("set-cookie")[..] else {
+                answer.fail("expected one Set-Cookie")
+            };
+            let mut attributes: Vec<&str> = field.split("; ").skip(1).collect();
+            attributes.sort_unstable();
+            if attributes != ["HttpOnly", "Path=/", "SameSite=Lax"] {
+                answer.fail("expected HttpOnly, Path=/ and SameSite=Lax alone");
+            }
+            let greeting = format!("{name}님 안녕하세요");
+            visit(&server, "/", &cookie(&answer)).expect(200).body(&greeting);
+            answer.header("cache-control", "no-store");
+        }
+        for kept in ["", "&keep=yes", "&keep=", "&keepno"] {
+            let answer = server.get(&format!("/login?name=Annie{kept}")).expect(302);
+            if !answer.get("set-cookie").is_some_and(|c| c.contains("Max-Age=300")) {
+                answer.fail("expected Max-Age=300: only keep=no does without");
+            }
+        }
+        server.get("/login?name=&keep=no").expect(400).no_header("set-cookie");
     }
 }

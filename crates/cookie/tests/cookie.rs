@@ -89,22 +89,66 @@ mod hardened {
     }
 }
 
-/// Yours to make pass; the README says how to begin.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p cookie -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
-    #[ignore = "exercise: a second cookie that counts"]
+    #[ignore = "exercise: a second cookie counts this browser's visits"]
     fn visits_are_counted() {
-        let server = Server::parity(BIN);
+        let server = Server::start(BIN).exercise(
+            "headers_mut().append(SET_COOKIE, …) adds a field where insert replaces it; \
+             text.parse::<u64>() is a Result",
+        );
         for (sent, expected) in [
             ("mycookie=test", "visits=1"),
             ("mycookie=test; visits=1", "visits=2"),
             ("visits=41; mycookie=test", "visits=42"),
             ("visits=many", "visits=1"),
+            ("visits=-1", "visits=1"),
+            ("myvisits=7", "visits=1"),
         ] {
             let answer = server.request("GET", "/", &[("Cookie", sent)], "").expect(200);
-            assert_eq!(answer.get_all("set-cookie"), ["mycookie=test", expected]);
+            answer
+                .headers("set-cookie", &["mycookie=test", expected])
+                .body("Hello Cookie");
         }
+        let two = [("Cookie", "mycookie=test"), ("Cookie", "visits=2")];
+        let answer = server.request("GET", "/", &two, "").expect(200);
+        answer.headers("set-cookie", &["mycookie=test", "visits=3"]);
+        // The client chooses this number: the largest of 64 bits, and there is none after it.
+        let largest = [("Cookie", "visits=18446744073709551615")];
+        let hint = "a client may send any number: saturating_add instead of + 1";
+        let server = server.exercise(hint);
+        server.request("GET", "/", &largest, "").expect(200).body("Hello Cookie");
+    }
+
+    #[test]
+    #[ignore = "exercise: GET /cookies is the cookies that came, as JSON"]
+    fn cookies_are_shown_as_json() {
+        let server = Server::start(BIN).exercise(
+            "split(\"; \"), then split_once('=') for each; a BTreeMap keeps its names in order, \
+             and serde_json (in Cargo.toml first) makes JSON of it",
+        );
+        for (sent, json) in [
+            ("a=1", r#"{"a":"1"}"#),
+            ("b=2; a=1", r#"{"a":"1","b":"2"}"#),
+            (
+                "f=6; e=5; d=4; c=3; b=2; a=1",
+                r#"{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6"}"#,
+            ),
+            ("a=x=y==", r#"{"a":"x=y=="}"#),
+            ("a=", r#"{"a":""}"#),
+            (r#"a="1""#, r#"{"a":"\"1\""}"#),
+            (r"a=\", r#"{"a":"\\"}"#),
+            ("neither name nor value", "{}"),
+        ] {
+            let cookies = [("Cookie", sent)];
+            let answer = server.request("GET", "/cookies", &cookies, "").expect(200);
+            let answer = answer.body(json).no_header("set-cookie");
+            answer.header("content-type", "application/json; charset=utf-8");
+        }
+        server.get("/cookies").expect(200).body("{}");
+        server.get("/").expect(200).body("Hello Cookie");
     }
 }

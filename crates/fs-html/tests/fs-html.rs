@@ -295,27 +295,73 @@ mod hardened {
     }
 }
 
-/// Yours to solve: `README.md` says how. `cargo test -p fs-html -- --ignored` runs it.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p fs-html -- --ignored`.
 mod exercise {
     use super::*;
+
+    /// A server with pages of its own.
+    fn start(html: &TempDir, pages: &[(&str, &str)], hint: &str) -> Server {
+        for (name, text) in pages {
+            fs::write(html.path().join(name), text).unwrap();
+        }
+        let path = html.path().to_str().unwrap();
+        Server::start_with(BIN, &[("HTML_DIR", path)]).exercise(hint)
+    }
 
     #[test]
     #[ignore = "exercise: GET /about is a page of its own, html/about.html"]
     fn about_is_a_page_of_its_own() {
         let html = TempDir::new();
-        fs::write(html.path().join("server-html.html"), "front").unwrap();
-        fs::write(html.path().join("about.html"), "about").unwrap();
-        let path = html.path().to_str().unwrap();
-        let server = Server::start_with(BIN, &[("HTML_DIR", path)]);
-        let get = |path| server.get(path).hint("crates/fs-html/README.md, Try it");
-        get("/about").expect(200).body("about");
-        get("/about?lang=ko").expect(200).body("about");
-        get("/").expect(200).body("front");
-        get("/any/path").expect(200).body("front");
+        let pages = [("server-html.html", "front"), ("about.html", "about")];
+        let server = start(
+            &html,
+            &pages,
+            "match (request.method().as_str(), request.uri().path()) { … } has a row for each path",
+        );
+        server.get("/about").expect(200).body("about");
+        server.get("/about?lang=ko").expect(200).body("about");
+        for path in ["/", "/any/path", "/about/us", "/aboutus"] {
+            server.get(path).expect(200).body("front");
+        }
+        server.request("POST", "/about", &[], "").expect(405).allows(&["GET", "HEAD"]);
         // And it is read anew, like any page.
         fs::write(html.path().join("about.html"), "ABOUT").unwrap();
-        get("/about").expect(200).body("ABOUT");
+        server.get("/about").expect(200).body("ABOUT");
         fs::remove_file(html.path().join("about.html")).unwrap();
-        get("/about").expect(500).contains("about.html");
+        server.get("/about").expect(500).contains("about.html");
+        // The page itself, which you wrote.
+        let server = Server::start(BIN).exercise("write the page: html/about.html");
+        server
+            .get("/about")
+            .expect(200)
+            .header("content-type", "text/html; charset=utf-8");
+    }
+
+    #[test]
+    #[ignore = "exercise: a browser that wants English gets html/server-html.en.html"]
+    fn the_page_is_in_the_browsers_language() {
+        let html = TempDir::new();
+        let pages = [("server-html.html", "Korean"), ("server-html.en.html", "English")];
+        let server = start(
+            &html,
+            &pages,
+            "request.headers().get(ACCEPT_LANGUAGE) is an Option, and to_str() a Result: \
+             `.and_then(|value| value.to_str().ok())` makes one Option of both",
+        );
+        for (language, page) in [
+            ("en", "English"),
+            ("en-GB,en;q=0.9,ko;q=0.8", "English"),
+            ("ko,en;q=0.9", "Korean"),
+            ("fr", "Korean"),
+            ("\u{ff}", "Korean"),
+        ] {
+            let wants = [("Accept-Language", language)];
+            let answer = server.request("GET", "/", &wants, "").expect(200).body(page);
+            // Or a cache between them would send the one's page to the other.
+            answer.header("vary", "accept-language");
+        }
+        server.get("/").expect(200).body("Korean").header("vary", "accept-language");
+        let server = Server::start(BIN).exercise("write it: html/server-html.en.html");
+        server.request("GET", "/", &[("Accept-Language", "en")], "").expect(200);
     }
 }

@@ -85,27 +85,54 @@ mod hardened {
     }
 }
 
-/// Yours to solve: `README.md` says how. `cargo test -p hello -- --ignored` runs it.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p hello -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
     #[ignore = "exercise: GET /visits says how often it was asked for"]
     fn visits_are_counted() {
-        let server = Server::start(BIN);
-        let visit =
-            || server.get("/visits").hint("crates/hello/README.md, Try it").expect(200);
-        for n in 1..=3 {
-            let page = format!("<p>{n}번째 방문입니다.</p>");
-            visit().header("content-type", "text/html; charset=utf-8").body(&page);
+        let server = Server::start(BIN).exercise(
+            "handle() gets the counter as its second argument: Arc<AtomicU64>. \
+             fetch_add returns the number before the addition",
+        );
+        for n in ["1", "2", "3"] {
+            server.get("/visits").expect(200).body(n);
         }
         server.get("/").expect(200).body(PAGE);
-        // Forty at once: each has a number of its own.
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..10).for_each(|_| drop(visit())));
-            }
+        server.get("/visits?from=page").expect(200).body("4");
+        // Forty at once: each gets a number of its own.
+        let visits = || -> Vec<String> {
+            (0..10).map(|_| server.get("/visits").expect(200).text().to_owned()).collect()
+        };
+        let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(visits)).collect();
+            let all = threads.into_iter().flat_map(|thread| thread.join().unwrap());
+            all.map(|number| number.parse().unwrap()).collect()
         });
-        visit().body("<p>44번째 방문입니다.</p>");
+        numbers.sort_unstable();
+        if !numbers.iter().copied().eq(5..=44) {
+            server.fail(format_args!("expected each number from 5 to 44: {numbers:?}"));
+        }
+    }
+
+    #[test]
+    #[ignore = "exercise: GET /connections says how many connections are open"]
+    fn open_connections_are_counted() {
+        let server = Server::start(BIN).exercise(
+            "one more before the task serves its connection, one less behind `connection.await`",
+        );
+        let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.request("GET", "/", &[], b"").expect(200).body(PAGE);
+        }
+        clients[0].request("GET", "/connections", &[], b"").expect(200).body("3");
+        server.get_until("/connections", "4"); // that of this request is the fourth
+        clients.truncate(1);
+        server.get_until("/connections", "2");
+        // One that breaks off in the middle of a request has ended, too.
+        clients[0].send("GET / HTTP/1.1\r\nHo");
+        clients.clear();
+        server.get_until("/connections", "1");
     }
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use testkit::h2::{
     CONTINUATION, DATA, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS, PREFACE,
-    RST_STREAM, block, request,
+    RST_STREAM, SETTINGS, block, request,
 };
 use testkit::{Client, Server, wait_until};
 
@@ -299,15 +299,80 @@ fn number(json: &str, name: &str) -> u64 {
     digits.parse().unwrap_or_else(|_| panic!("{name} in {json}"))
 }
 
-/// Yours to make pass; the README says how to begin.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p http2 -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
-    #[ignore = "exercise: which protocol was it?"]
+    #[ignore = "exercise: GET /protocol says which protocol it was"]
     fn a_path_says_the_protocol() {
-        let server = Server::parity(BIN);
-        assert_eq!(ask(&server, "protocol", &[]), "HTTP/2.0");
-        assert_eq!(ask(&server, "protocol", &["--http1.1"]), "HTTP/1.1");
+        let server = Server::start(BIN).exercise(
+            "request.version() is a Version, and {:?} shows it; the row for /protocol stands before \
+             that for any path",
+        );
+        for (option, protocol) in [("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1")] {
+            let options = [option, "--max-time", "3"];
+            let came = ask(&server, "protocol", &options);
+            if came != protocol {
+                let curl = curl(&server, &options);
+                server.fail(format_args!(
+                    "expected {protocol}\n  request: {curl:?} {}protocol\n  answer: {came}",
+                    server.url
+                ));
+            }
+        }
+        let answer = server.get("/protocol").expect(200).body("HTTP/1.1");
+        answer.header("content-type", "text/plain; charset=utf-8");
+        server.request("POST", "/protocol", &[], "").expect(405).allows(&["GET", "HEAD"]);
+        server.get("/protocols").expect(200).body(PAGE);
+    }
+
+    #[test]
+    #[ignore = "exercise: H2_STREAMS says how many requests a connection may have at once"]
+    fn streams_at_once_can_be_set() {
+        // SETTINGS_MAX_CONCURRENT_STREAMS, number 3 (RFC 9113 section 6.5.2).
+        let announced = |server: &Server| {
+            let mut client = server.connect_tls(&["h2"]);
+            client.send(PREFACE);
+            let mut bytes = Vec::new();
+            loop {
+                if let Some(frame) = Frame::take(&mut bytes) {
+                    if frame.kind == SETTINGS {
+                        let mut settings = frame.payload.chunks_exact(6);
+                        let streams = settings.find(|setting| setting[..2] == [0, 3]);
+                        return streams
+                            .map(|s| u32::from_be_bytes([s[2], s[3], s[4], s[5]]));
+                    }
+                } else {
+                    bytes.extend(client.try_read().expect("the server's settings"));
+                }
+            }
+        };
+        for (variable, streams) in [("6", 6), ("1", 1), ("", 256)] {
+            let server = Server::start_with(BIN, &[("H2_STREAMS", variable)]).exercise(
+                "settings::number(\"H2_STREAMS\", 1..=1000, 6)? in main(), and from there through \
+                 speak() to http2(), as an argument",
+            );
+            let came = announced(&server);
+            if came != Some(streams) {
+                server.fail(format_args!(
+                    "H2_STREAMS={variable}: expected {streams} streams, the server's SETTINGS \
+                     frame says {came:?}"
+                ));
+            }
+            // Those that are too many wait for their turn, and none is lost.
+            let url = format!("tile/[0-19].svg?page=streams{streams}");
+            ask(&server, &url, &["-Z", "-o", "/dev/null"]);
+            let count = ask(&server, &format!("tiles/count?page=streams{streams}"), &[]);
+            if (number(&count, "connections"), number(&count, "streams")) != (1, 20) {
+                server.fail(format_args!(
+                    "expected 20 pictures over 1 connection: {count}"
+                ));
+            }
+        }
+        for wrong in ["0", "1001", "x"] {
+            let vars = [("H2_STREAMS", wrong)];
+            Server::cannot_start(BIN, &vars, &["H2_STREAMS=", wrong]);
+        }
     }
 }

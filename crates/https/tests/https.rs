@@ -364,18 +364,73 @@ mod hardened {
     }
 }
 
-/// Yours to make pass; the README says how to begin.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p https -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
-    #[ignore = "exercise: how many requests has this connection had?"]
+    #[ignore = "exercise: GET /count counts a connection's requests, and the connections"]
     fn requests_of_one_connection_are_counted() {
-        let server = Server::parity(BIN);
+        let server = Server::start(BIN).exercise(
+            "`speak` in main() is called once for each connection: a counter made there belongs \
+             to that connection, and ends with it",
+        );
+        let says = |client: &mut Client, requests: u32, connections: u32| {
+            let answer = client.request("GET", "/count", &[], b"").expect(200);
+            let json =
+                format!("{{\"requests\":{requests},\"connections\":{connections}}}");
+            answer.header("content-type", "application/json; charset=utf-8").body(&json);
+        };
         let mut first = server.connect();
-        for n in 1..=3 {
-            first.request("GET", "/count", &[], b"").expect(200).body(&n.to_string());
+        says(&mut first, 1, 1);
+        says(&mut first, 2, 1);
+        first.request("GET", "/", &[], b"").expect(200);
+        says(&mut first, 4, 1);
+        let mut second = server.connect();
+        says(&mut second, 1, 2);
+        says(&mut first, 5, 2);
+        // Who is gone is forgotten, however it went.
+        second.send("GET / HTTP/1.1\r\nHo");
+        drop((first, second));
+        server.get_until("/count", "{\"requests\":1,\"connections\":1}");
+        let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            let closes = [("Connection", "close")];
+            client.request("GET", "/", &closes, b"").expect(200);
+            client.expect_closed();
         }
-        server.get("/count").expect(200).body("1");
+        server.get_until("/count", "{\"requests\":1,\"connections\":1}");
+    }
+
+    #[test]
+    #[ignore = "exercise: GET /tls says which version of TLS it was"]
+    fn a_path_says_the_version_of_tls() {
+        let server = Server::start(BIN).exercise(
+            "tls.get_ref().1 is rustls's side of a connection; protocol_version() is an Option, \
+             and as_str() its name. Say what `tls` is: |tls: TlsStream<TcpStream>, connection|",
+        );
+        let answer = server.get("/tls").expect(200).body("TLSv1_3");
+        answer.header("content-type", "text/plain; charset=utf-8");
+        for (option, version) in [("1.2", "TLSv1_2"), ("1.3", "TLSv1_3")] {
+            let ca = server.certs.as_ref().unwrap().join("ca.pem");
+            let mut curl = Command::new("curl");
+            curl.args([
+                "-sS",
+                "--max-time",
+                "3",
+                "--tls-max",
+                option,
+                "--cacert",
+                text(&ca),
+            ]);
+            let output = curl.arg(format!("{}tls", server.url)).output().expect("curl");
+            let came = [output.stdout, output.stderr].concat();
+            let came = String::from_utf8_lossy(&came);
+            if came != version {
+                server.fail(format_args!(
+                    "expected {version}\n  request: {curl:?}\n  answer: {came}"
+                ));
+            }
+        }
     }
 }

@@ -444,19 +444,20 @@ mod hardened {
     }
 }
 
-/// Yours to solve: `README.md` says how. `cargo test -p rest -- --ignored` runs it.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p rest -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
     #[ignore = "exercise: GET /users/count says how many users there are"]
     fn users_are_counted() {
-        let server = Server::start(BIN);
+        let server = Server::start(BIN).exercise(
+            "a row for (\"GET\", \"/users/count\") in main.rs, a method count() in users.rs; \
+             reply::json(…) makes the answer",
+        );
         let count = |n: usize| {
-            server
-                .get("/users/count")
-                .hint("crates/rest/README.md, Try it")
-                .expect(200)
+            let answer = server.get("/users/count").expect(200);
+            answer
                 .header("content-type", "application/json; charset=utf-8")
                 .body(&format!("{{\"count\":{n}}}"));
         };
@@ -464,8 +465,42 @@ mod exercise {
         let annie = add(&server, "Annie");
         add(&server, "Bob");
         count(2);
+        server.request("PUT", &annie, &[], r#"{"name":"Anne"}"#).expect(200);
+        count(2);
         server.request("DELETE", &annie, &[], "").expect(200);
         count(1);
         server.request("DELETE", "/users/count", &[], "").expect(405).allows(&["GET"]);
+        count(1);
+    }
+
+    #[test]
+    #[ignore = "exercise: GET /users?name=An is the users whose names begin like that"]
+    fn users_are_found_by_the_beginning_of_their_name() {
+        let server = Server::start(BIN).exercise(
+            "query::first(request.uri(), \"name\")? is the name, decoded; in users.rs \
+             list.names.iter().filter(|(_, name)| name.starts_with(…)).collect()",
+        );
+        let (annie, anna) = (add(&server, "Annie"), add(&server, "Anna \\\"A\\\""));
+        let (bob, an) = (add(&server, "Bob"), add(&server, "안니"));
+        let found = |query: &str, users: &[(&str, &str)]| {
+            let users = users.iter().map(|(path, name)| {
+                format!("\"{}\":\"{name}\"", path.trim_start_matches("/user/"))
+            });
+            let json = format!("{{{}}}", users.collect::<Vec<_>>().join(","));
+            let answer = server.get(&format!("/users{query}")).expect(200).body(&json);
+            answer.header("content-type", "application/json; charset=utf-8");
+        };
+        let all =
+            [(&*annie, "Annie"), (&anna, r#"Anna \"A\""#), (&bob, "Bob"), (&an, "안니")];
+        found("?name=An", &all[..2]);
+        found("?name=Anna%20%22", &all[1..2]);
+        found("?name=%EC%95%88", &all[3..]);
+        found("?name=nobody", &[]);
+        for everybody in ["", "?", "?name=", "?sort=name"] {
+            found(everybody, &all);
+        }
+        server.get("/users?name=%FF").expect(400).contains("name");
+        server.request("DELETE", &annie, &[], "").expect(200);
+        found("?name=An", &all[1..2]);
     }
 }

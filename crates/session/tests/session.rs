@@ -541,21 +541,90 @@ mod redis {
     }
 }
 
-/// Yours to make pass; the README says how to begin.
+/// Yours to solve; README.md, "Try it", says how to begin: `cargo test -p session -- --ignored`.
 mod exercise {
     use super::*;
 
     #[test]
     #[ignore = "exercise: /logout/all ends every session of a name"]
     fn one_logout_ends_all_sessions_of_a_name() {
-        let server = Server::parity(BIN);
-        let phone = session(&server, "Annie-exercise");
-        let laptop = session(&server, "Annie-exercise");
-        let bob = session(&server, "Bob-exercise");
+        const HINT: &str = "by_name: HashMap<String, HashSet<Id>> beside by_id, kept up in insert() \
+            and remove() of Sessions. A Mutex that this thread has locked already hangs for ever \
+            when it is locked again: lock once, in Memory, and call methods of Sessions";
+        let server = Server::start(BIN).exercise(HINT);
+        let counts = |sessions: usize, names: usize, ids: usize| {
+            format!("{{\"sessions\":{sessions},\"names\":{names},\"ids\":{ids}}}")
+        };
+        let holds = |sessions, names, ids| {
+            let answer = server.get("/sessions").expect(200);
+            answer
+                .header("content-type", "application/json; charset=utf-8")
+                .body(&counts(sessions, names, ids));
+        };
+        holds(0, 0, 0);
+        let phone = session(&server, "Annie");
+        let laptop = session(&server, "Annie");
+        let bob = session(&server, "Bob");
+        holds(3, 2, 3);
         let answer = visit(&server, "/logout/all", &phone).expect(302);
-        answer.header("location", "/");
+        let answer = answer.header("location", "/");
+        if !answer.get("set-cookie").is_some_and(|c| c.starts_with("session=;")) {
+            answer.fail("expected the cookie to be removed, as /logout does");
+        }
         does_not_know(&server, &phone);
         does_not_know(&server, &laptop);
-        greets(&server, &bob, "Bob-exercise");
+        greets(&server, &bob, "Bob");
+        holds(1, 1, 1);
+        // Who is nobody ends nobody's session.
+        for nobody in [&*phone, "session=1", "a=b"] {
+            visit(&server, "/logout/all", nobody).expect(302).header("location", "/");
+        }
+        greets(&server, &bob, "Bob");
+        // Whatever ends a session ends its place in both maps: a logout, another login in the
+        // same browser, and the end of its time.
+        visit(&server, "/logout", &bob).expect(302);
+        holds(0, 0, 0);
+        let annie = session(&server, "Annie");
+        visit(&server, "/login?name=Bob", &annie).expect(302);
+        holds(1, 1, 1);
+        let vars = [("SESSION_TTL_SECS", "1")];
+        let server = Server::start_with(BIN, &vars).exercise(HINT);
+        for name in ["Annie", "Annie", "Bob"] {
+            session(&server, name);
+        }
+        server.get_until("/sessions", &counts(0, 0, 0));
+    }
+
+    #[test]
+    #[ignore = "exercise: GET /session says whose it is and how long it lives"]
+    fn a_session_says_how_long_it_lives() {
+        let says = |vars: &[(&str, &str)]| {
+            let server = Server::start_with(BIN, vars).exercise(
+                "session.expires - Instant::now() is a Duration; Redis says it to TTL. \
+                 serde_json::json!({ … }) writes any name as JSON",
+            );
+            for name in ["Annie", "안니", "\"A\" \\"] {
+                let session = session(&server, name);
+                let answer = visit(&server, "/session", &session).expect(200);
+                let answer = answer
+                    .header("content-type", "application/json; charset=utf-8")
+                    .header("cache-control", "no-store");
+                let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+                let start = format!("{{\"name\":\"{quoted}\",\"seconds\":");
+                let seconds = answer.text().strip_prefix(&*start);
+                let seconds =
+                    seconds.and_then(|rest| rest.strip_suffix('}')?.parse().ok());
+                if !seconds.is_some_and(|seconds: u64| (40..=77).contains(&seconds)) {
+                    answer.fail(format_args!("expected {start}77}}, or a little less"));
+                }
+            }
+            for nobody in ["", "session=1", "session=00000000000000000000000000000000"] {
+                visit(&server, "/session", nobody).expect(401).no_header("set-cookie");
+            }
+        };
+        says(&[("SESSION_TTL_SECS", "77")]);
+        // The same with Redis, where there is one.
+        let Some(redis) = RedisServer::start() else { return };
+        says(&[("SESSION_TTL_SECS", "77"), ("REDIS_URL", &redis.url())]);
     }
 }

@@ -13,7 +13,7 @@ pub struct Answer {
     /// The body, with its chunks put together.
     pub body: Vec<u8>,
     pub(crate) curl: String,
-    hint: String,
+    pub(crate) hint: String,
 }
 
 impl Answer {
@@ -88,6 +88,18 @@ impl Answer {
         self
     }
 
+    /// Expects exactly these headers with this name, in any order.
+    #[track_caller]
+    pub fn headers(self, name: &str, values: &[&str]) -> Self {
+        let (mut came, mut wanted) = (self.get_all(name), values.to_vec());
+        came.sort_unstable();
+        wanted.sort_unstable();
+        if came != wanted {
+            self.fail(format_args!("expected {name}: {wanted:?}, got {came:?}"));
+        }
+        self
+    }
+
     /// Expects exactly this body.
     #[track_caller]
     pub fn body(self, body: &str) -> Self {
@@ -123,12 +135,17 @@ impl Answer {
         let headers: Vec<_> =
             self.headers.iter().map(|(n, v)| format!("    {n}: {v}")).collect();
         panic!(
-            "{what}\n  request: {}\n  answer: {}\n{}\n\n    {:.400}\n  hint: {}\n",
+            "{what}\n  request: {}\n  answer: {}\n{}\n\n    {:.400}\n{}",
             self.curl,
             self.status,
             headers.join("\n"),
             String::from_utf8_lossy(&self.body),
-            if self.hint.is_empty() { "-" } else { &self.hint },
+            hint_line(&self.hint),
         )
     }
+}
+
+/// The last line of a failure, where there is a hint.
+pub(crate) fn hint_line(hint: &str) -> String {
+    if hint.is_empty() { String::new() } else { format!("  hint: {hint}\n") }
 }

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::answer::hint_line;
 use crate::{Answer, PATIENCE};
 
 /// What a [`Client`] speaks over: a TCP stream, or TLS over one.
@@ -17,6 +18,11 @@ pub struct Client {
     authority: String,
     scheme: &'static str,
     unread: Vec<u8>,
+    patience: Duration,
+    /// The request that waits for its answer, as a `curl` line.
+    curl: String,
+    /// What a learner should look at when an answer is wrong, or does not come.
+    pub(crate) hint: String,
 }
 
 impl Client {
@@ -57,12 +63,22 @@ impl Client {
         authority: &str,
         scheme: &'static str,
     ) -> Self {
-        Self { stream, tcp, authority: authority.to_owned(), scheme, unread: Vec::new() }
+        Self {
+            stream,
+            tcp,
+            authority: authority.to_owned(),
+            scheme,
+            unread: Vec::new(),
+            patience: PATIENCE,
+            curl: String::new(),
+            hint: String::new(),
+        }
     }
 
     /// Another limit for each read.
     pub fn set_patience(&mut self, limit: Duration) {
         self.tcp.set_read_timeout(Some(limit)).expect("time limit");
+        self.patience = limit;
     }
 
     /// Sends bytes as they are. An error is no failure: the server may have closed already.
@@ -124,9 +140,11 @@ impl Client {
             request += &format!("Content-Length: {}\r\n", body.len());
         }
         request += "\r\n";
+        self.curl = self.curl_line(method, path, headers, body);
         self.send([request.as_bytes(), body].concat());
         let mut answer = self.read_answer_to(method);
-        answer.curl = self.curl(method, path, headers, body);
+        answer.curl = self.curl.clone();
+        answer.hint = self.hint.clone();
         answer
     }
 
@@ -181,7 +199,13 @@ impl Client {
                 let line = self.unread.drain(..=end).collect();
                 return String::from_utf8(line).expect("UTF-8");
             }
-            assert!(self.fill(), "the connection was closed in the middle of a line");
+            if !self.fill() {
+                let begun = String::from_utf8_lossy(&self.unread);
+                self.fail(match &*begun {
+                    "" => "the connection was closed without an answer".into(),
+                    begun => format!("the connection was closed in a line: {begun:?}"),
+                });
+            }
         }
     }
 
@@ -201,7 +225,9 @@ impl Client {
     fn read_exactly(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             let have = self.unread.len();
-            assert!(self.fill(), "half an answer: {have} of {length} bytes");
+            if !self.fill() {
+                self.fail(format!("half an answer: {have} of {length} bytes"));
+            }
         }
         self.unread.drain(..length).collect()
     }
@@ -234,13 +260,27 @@ impl Client {
                 n > 0
             }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("the server neither answered nor closed the connection in time")
+                let seconds = self.patience.as_secs_f32();
+                self.fail(format!(
+                    "no answer within {seconds} s, and the connection is still open: \
+                     the server hangs"
+                ))
             }
             Err(_) => false,
         }
     }
 
-    fn curl(
+    /// Fails the test with what was asked, where that is known, and the hint.
+    #[track_caller]
+    fn fail(&self, what: String) -> ! {
+        let request = match &*self.curl {
+            "" => String::new(),
+            curl => format!("  request: {curl}\n"),
+        };
+        panic!("{what}\n{request}{}", hint_line(&self.hint))
+    }
+
+    fn curl_line(
         &self,
         method: &str,
         path: &str,

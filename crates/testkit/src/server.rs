@@ -11,7 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::answer::hint_line;
 use crate::{Answer, Client, PATIENCE};
+
+/// How long an answer may take in an exercise: who has just written a hang should not have to
+/// wait for the news.
+const EXERCISE: Duration = Duration::from_secs(3);
 
 /// A running server. Dropping it kills the process that it started.
 pub struct Server {
@@ -20,6 +25,7 @@ pub struct Server {
     /// The folder of its certificate, for servers with one.
     pub certs: Option<PathBuf>,
     process: Option<Process>,
+    exercise: Option<String>,
 }
 
 struct Process {
@@ -38,7 +44,7 @@ impl Server {
         match env::var("TEST_URL") {
             Ok(url) => {
                 let url = if url.ends_with('/') { url } else { url + "/" };
-                Self { url, certs: None, process: None }
+                Self { url, certs: None, process: None, exercise: None }
             }
             Err(_) => Self::start(binary),
         }
@@ -102,7 +108,15 @@ impl Server {
             url: String::new(),
             certs: certs.map(PathBuf::from),
             process: Some(process),
+            exercise: None,
         }
+    }
+
+    /// For `mod exercise`: every answer must come within 3 s, and every failure of this
+    /// server's answers shows the hint.
+    pub fn exercise(mut self, hint: &str) -> Self {
+        self.exercise = Some(hint.to_owned());
+        self
     }
 
     /// Runs a lesson's binary to its end, for what cannot start: its status and its stderr.
@@ -154,6 +168,16 @@ impl Server {
     /// A new connection; with TLS, where the URL says so, and HTTP/1.1 over it.
     #[track_caller]
     pub fn connect(&self) -> Client {
+        let mut client = self.connect_plain_or_tls();
+        if let Some(hint) = &self.exercise {
+            client.set_patience(EXERCISE);
+            client.hint.clone_from(hint);
+        }
+        client
+    }
+
+    #[track_caller]
+    fn connect_plain_or_tls(&self) -> Client {
         if !self.url.starts_with("https:") {
             return Client::connect(self.authority());
         }
@@ -228,6 +252,25 @@ impl Server {
         let mut client = self.connect();
         client.send(bytes.as_ref());
         client.read_to_end()
+    }
+
+    /// Asks for a path again and again until its body is this; fails with the last answer.
+    #[track_caller]
+    pub fn get_until(&self, path: &str, body: &str) -> Answer {
+        let deadline = Instant::now() + PATIENCE / 2;
+        loop {
+            let answer = self.get(path).expect(200);
+            if answer.body == body.as_bytes() || Instant::now() > deadline {
+                return answer.body(body);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Fails the test with the hint of this exercise.
+    #[track_caller]
+    pub fn fail(&self, what: impl std::fmt::Display) -> ! {
+        panic!("{what}\n{}", hint_line(self.exercise.as_deref().unwrap_or_default()))
     }
 
     /// What the server has printed so far.
