@@ -128,6 +128,21 @@ mod hardened {
         assert!(answer.starts_with("HTTP/2 413") && answer.contains("65536"), "{answer}");
     }
 
+    /// A 304 has no body, and no length of one (RFC 9110 section 8.6).
+    #[test]
+    fn a_304_has_no_length() {
+        let server = Server::start(BIN);
+        let page = ask(&server, "tiles", &["-I"]);
+        assert!(page.contains("content-length: "), "{page}");
+        let etag = page.lines().find_map(|line| line.strip_prefix("etag: "));
+        let known = format!("If-None-Match: {}", etag.expect("an ETag"));
+        for method in [&["-I"][..], &["-i"]] {
+            let answer = ask(&server, "tiles", &[method, &["-H", &known]].concat());
+            assert!(answer.starts_with("HTTP/2 304"), "{answer}");
+            assert!(!answer.contains("content-length"), "{answer}");
+        }
+    }
+
     #[test]
     fn tiles_are_pictures_that_take_as_long_as_asked() {
         let server = Server::start(BIN);

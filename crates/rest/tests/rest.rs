@@ -116,6 +116,25 @@ mod hardened {
     use super::*;
 
     #[test]
+    fn an_allow_names_only_what_the_path_takes() {
+        let server = Server::start(BIN);
+        for (path, methods) in [
+            ("/users", "GET, HEAD, OPTIONS"),
+            ("/user", "POST, OPTIONS"),
+            ("/restFront.js", "GET, HEAD, OPTIONS"),
+        ] {
+            for method in ["TRACE", "BREW"] {
+                server
+                    .request(method, path, &[], "")
+                    .expect(405)
+                    .header("allow", methods);
+            }
+            server.request("OPTIONS", path, &[], "").expect(204).header("allow", methods);
+        }
+        server.request("OPTIONS", "/nosuch", &[], "").expect(404);
+    }
+
+    #[test]
     fn a_second_signal_ends_a_server_whose_output_is_stuck() {
         testkit::every_lesson::a_second_signal_ends_a_server_whose_output_is_stuck(BIN);
     }
@@ -425,12 +444,43 @@ mod hardened {
         symlink("../secret.txt", rest.join("file.txt")).unwrap();
         symlink("..", rest.join("up")).unwrap();
         symlink("inside.txt", rest.join("link.txt")).unwrap();
+        symlink("itself", rest.join("itself")).unwrap();
         let html = html.path().to_str().unwrap();
         let server = Server::start_with(BIN, &[("HTML_DIR", html)]);
         server.get("/link.txt").expect(200).body("inside");
         server.get("/file.txt").expect(404);
         server.get("/up/secret.txt").expect(404);
         server.get("/up").expect(404);
+        server.get("/itself").expect(404);
+    }
+
+    /// What a client puts into a path must not forge a line of the log or drive the terminal.
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_escaped_in_the_log() {
+        use std::os::unix::fs::symlink;
+        let html = testkit::TempDir::new();
+        let rest = html.path().join("rest");
+        std::fs::create_dir(&rest).unwrap();
+        // A file that is there and cannot be read, whoever asks: it is too large.
+        let large = std::fs::File::create(rest.join("large")).unwrap();
+        large.set_len(1 << 30).unwrap();
+        symlink("large", rest.join("a\nforged\u{1b}[2J\u{200e}")).unwrap();
+        let html = html.path().to_str().unwrap();
+        let server = Server::start_with(BIN, &[("HTML_DIR", html)]);
+        server.get("/a%0Aforged%1B%5B2J%E2%80%8E").expect(500);
+        testkit::wait_until("a line", || server.stderr().contains("forged"));
+        let said = server.stderr();
+        assert!(said.contains("a\\nforged\\u{1b}[2J\\u{200e}"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+
+    #[test]
+    fn without_its_folder_of_pages_it_cannot_start() {
+        let folder = testkit::TempDir::new();
+        let nowhere = folder.path().join("nowhere");
+        let nowhere = nowhere.to_str().unwrap();
+        Server::cannot_start(BIN, &[("HTML_DIR", nowhere)], &[nowhere, "HTML_DIR="]);
     }
 
     #[test]
