@@ -119,6 +119,15 @@ impl Server {
         self
     }
 
+    /// Runs a command and waits for nothing.
+    #[track_caller]
+    pub fn spawned(command: &mut Command) -> Self {
+        let mut server = Self::quiet(command, Stdio::piped());
+        let process = server.process_mut();
+        process.stdout = collect(process.child.stdout.take().expect("piped")).0;
+        server
+    }
+
     /// Runs a lesson's binary to its end, for what cannot start: its status and its stderr.
     #[track_caller]
     pub fn fails(command: Command) -> (ExitStatus, String) {

@@ -29,6 +29,7 @@ macro_rules! every_lesson {
             a_request_after_a_body_that_nobody_reads_is_not_swallowed,
             what_is_in_flight_is_finished,
             a_second_signal_ends_at_once,
+            signals_during_the_start_are_the_end,
             idle_clients_do_not_hold_up_the_end,
             a_closed_terminal_is_the_end,
             under_nohup_a_closed_terminal_is_not_the_end,

@@ -84,6 +84,32 @@ pub fn a_second_signal_ends_at_once(binary: &str) {
 #[cfg(not(unix))]
 pub fn a_second_signal_ends_at_once(_: &str) {}
 
+/// Signals at any moment of a start, in any order: the process ends, and so do its children,
+/// which have its output.
+#[cfg(unix)]
+pub fn signals_during_the_start_are_the_end(binary: &str) {
+    for signals in [&["TERM"][..], &["HUP", "TERM"], &["TERM", "HUP"]] {
+        for delay in (0..120).step_by(20) {
+            let mut command = Server::command(binary, &[]);
+            let mut server = Server::spawned(&mut command);
+            std::thread::sleep(Duration::from_millis(delay));
+            for signal in signals {
+                if server.is_running() {
+                    server.signal(signal);
+                }
+            }
+            let status = server.wait();
+            let by_signal = std::os::unix::process::ExitStatusExt::signal(&status);
+            let ended = status.code() == Some(0) || matches!(by_signal, Some(1 | 15));
+            assert!(ended, "{signals:?} after {delay} ms: {status}, {}", server.stderr());
+        }
+    }
+}
+
+/// Nothing to send where there are no signals.
+#[cfg(not(unix))]
+pub fn signals_during_the_start_are_the_end(_: &str) {}
+
 /// A browser that keeps a connection for later does not keep the server.
 #[cfg(unix)]
 pub fn idle_clients_do_not_hold_up_the_end(binary: &str) {
