@@ -33,7 +33,7 @@ pub fn check(request: &Request) -> Result<(), Error> {
 }
 
 /// `host [":" port]`, where host is a name, an IPv4 address or an IPv6 address in brackets
-/// (RFC 3986 section 3.2.2).
+/// (RFC 3986 section 3.2.2). No name has an escape (`%41`), though that RFC would allow one.
 fn is_host(host: &[u8]) -> bool {
     let (name_is_good, rest) = if let Some(inner) = host.strip_prefix(b"[") {
         let end = inner.iter().position(|b| *b == b']').unwrap_or(inner.len());
@@ -42,7 +42,7 @@ fn is_host(host: &[u8]) -> bool {
         (good && end < inner.len(), inner.get(end + 1..).unwrap_or_default())
     } else {
         let allowed =
-            |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b);
+            |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(b);
         let end = host.iter().position(|b| !allowed(b)).unwrap_or(host.len());
         (end > 0, &host[end..])
     };
@@ -55,7 +55,20 @@ fn is_host(host: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_passes_is_an_authority(host in "[a-z0-9.:\\[\\]%@/ \\-]{0,12}|\\PC{0,12}") {
+            if is_host(host.as_bytes()) {
+                let authority: hyper::http::uri::Authority = host.parse().expect(&host);
+                prop_assert!(!host.contains(['@', '/', ' ', '\\']), "{host}");
+                prop_assert!(!authority.host().is_empty(), "{host}");
+            }
+        }
+    }
 
     #[test]
     fn hosts() {
@@ -76,6 +89,8 @@ mod tests {
             "a b",
             "a/b",
             "user@host",
+            "%",
+            "%41",
             "[::1",
             "[zz]",
             "[]",
