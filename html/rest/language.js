@@ -30,6 +30,11 @@ function setLanguage(language) {
   }
 }
 
+function chooseLanguage(language) {
+  setLanguage(language);
+  storage?.setItem("language", language);
+}
+
 let storage;
 try {
   storage = localStorage;
@@ -38,9 +43,7 @@ try {
 }
 
 document.addEventListener("click", ({ target }) => {
-  if (!target.matches("#language button")) return;
-  setLanguage(target.lang);
-  storage?.setItem("language", target.lang);
+  if (target.matches("#language button")) chooseLanguage(target.lang);
 });
 document.addEventListener("DOMContentLoaded", () => setLanguage(document.documentElement.lang));
 setLanguage(preferredLanguage()); // before the page is drawn
