@@ -351,7 +351,7 @@ mod exercise {
         for (variable, streams) in [("6", 6), ("1", 1), ("", 256)] {
             let server = Server::start_with(BIN, &[("H2_STREAMS", variable)]).exercise(
                 "settings::number(\"H2_STREAMS\", 1..=1000, 6)? in main(), and from there through \
-                 speak() to http2(), as an argument",
+                 speak() to http2(), as one more argument; the compiler names every caller",
             );
             let came = announced(&server);
             if came != Some(streams) {
