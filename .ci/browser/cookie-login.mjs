@@ -1,6 +1,6 @@
 // Logs in and out as a person does, with a name that is hard on cookies.
 
-import { assert, check } from "./lib.mjs";
+import { assert, check, readable } from "./lib.mjs";
 
 const NAME = '안니 😀 "a;b=c%"';
 
@@ -11,6 +11,13 @@ await check("cookie-login", async ({ page, context, url }) => {
   await page.goto(url);
   await page.getByRole("heading", { name: "로그인" }).waitFor();
   assert.equal(await scriptsSee(), "");
+  await readable(page, 13);
+  // Both languages are on the page: the lesson serves this one file, and no script or style.
+  for (const language of [/5강 cookie-login: 쿠키가 이름 자체입니다/, /Lesson 5, cookie-login: the cookie is the name/]) {
+    await page.getByText(language).waitFor();
+  }
+  const beside = await context.newPage();
+  await beside.goto(url);
   // The field has the focus; an empty name the browser holds back by itself.
   await page.keyboard.press("Enter");
   assert.equal(page.url(), url);
@@ -34,6 +41,17 @@ await check("cookie-login", async ({ page, context, url }) => {
   const lifetime = cookie.expires - Date.now() / 1000;
   assert.ok(lifetime > 200 && lifetime < 310, `${lifetime} s`);
 
+  // What the page says of it is so: the cookie is the name, encoded.
+  const shown = await beside.locator("dt code").first().textContent();
+  await page.request.get(`${url}login?name=${encodeURIComponent("안니")}`);
+  const [{ name, value }] = await context.cookies();
+  assert.equal(shown, `${name}=${value}`);
+
+  // A page from before the login still has a link to log out.
+  await beside.getByRole("link", { name: "로그아웃" }).click();
+  await beside.getByLabel("이름").waitFor();
+  assert.deepEqual(await context.cookies(), []);
+  await page.goto(`${url}login?name=Annie`);
   await page.goto(`${url}logout`);
   assert.equal(page.url(), url);
   await page.getByLabel("이름").waitFor();

@@ -3,13 +3,15 @@
 import { renameSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { assert, check, copyHtml } from "./lib.mjs";
+import { assert, check, copyHtml, readable } from "./lib.mjs";
 
 const HTML_DIR = copyHtml();
 const file = join(HTML_DIR, "server-html.html");
 
 await check("fs-html", { env: { HTML_DIR } }, async ({ page, url, expect }) => {
   await page.goto(url);
+  await page.getByText("This page is the file").waitFor();
+  await readable(page, 13);
   const title = await page.locator("h1").textContent();
   const before = readFileSync(file, "utf8");
   writeFileSync(file, before.replace(/<h1>.*<\/h1>/, "<h1>고친 제목</h1>"));

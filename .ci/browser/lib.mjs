@@ -25,7 +25,10 @@
 //   server   .lines (printed so far), .stop(signal = "SIGTERM") → its exit status
 //   expect   expect(/400.*\/user/): from here on console errors that match "text (url)" are
 //            part of the check, which fails if none comes
-//   copyHtml is exported: a temporary copy of html/ to change, for HTML_DIR
+// Exported beside it:
+//   copyHtml          a temporary copy of html/ to change, for HTML_DIR
+//   switchesLanguage  the buttons for the language, by keyboard; no text lacks its other half
+//   readable          contrast and size of all text, in light and dark
 
 import assert from "node:assert/strict";
 import { cpSync } from "node:fs";
@@ -43,6 +46,91 @@ export function copyHtml() {
   const folder = temporaryFolder();
   cpSync(join(ROOT, "html"), folder, { recursive: true });
   return folder;
+}
+
+/**
+ * Chooses English and then Korean by the keyboard, on a page whose main heading is `ko` or `en`.
+ * The choice is remembered, and in English no Korean is left.
+ */
+export async function switchesLanguage(page, ko, en) {
+  const shows = async (language, heading) => {
+    await page.getByRole("heading", { name: heading, level: 1 }).waitFor();
+    assert.equal(await page.locator("html").getAttribute("lang"), language);
+    const pressed = page.locator('#language button[aria-pressed="true"]');
+    assert.deepEqual(await pressed.evaluateAll((all) => all.map(({ lang }) => lang)), [language]);
+  };
+  const choose = async (name) => {
+    const button = page.getByRole("button", { name, exact: true });
+    for (let n = 0; n < 30 && !(await focused(button)); n++) await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    assert.ok(await focused(button), "the focus stays");
+  };
+  await shows("ko", ko);
+  const title = await page.title();
+  await choose("English");
+  await shows("en", en);
+  assert.notEqual(await page.title(), title);
+  await page.reload();
+  await shows("en", en);
+  assert.deepEqual(await page.evaluate(() => {
+    const texts = document.body.innerText.split("\n");
+    return texts.filter((text) => /[가-힣]/.test(text.replace("한국어", "")));
+  }), [], "Korean in the English page");
+  await choose("한국어");
+  await shows("ko", ko);
+  await page.reload();
+  await shows("ko", ko);
+}
+
+export function focused(locator) {
+  return locator.evaluate((element) => element === document.activeElement);
+}
+
+/**
+ * All text has a contrast of 4.5 to 1 (WCAG 2.2, 1.4.3) in light and in dark, and 16 pixels;
+ * 13, the browser's own size of code and buttons, where a lesson serves no style sheet.
+ */
+export async function readable(page, pixels = 16) {
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    assert.deepEqual(await page.evaluate(unreadableTexts, pixels), [], `hard to read: ${colorScheme}`);
+  }
+  await page.emulateMedia({ colorScheme: null });
+}
+
+function unreadableTexts(pixels) {
+  const numbers = (color) => color.match(/[\d.]+/g).map(Number);
+  const probe = document.body.appendChild(document.createElement("p"));
+  probe.style.color = "Canvas";
+  const canvas = numbers(getComputedStyle(probe).color);
+  probe.remove();
+  const background = (element) => {
+    if (!element) return canvas;
+    const color = numbers(getComputedStyle(element).backgroundColor);
+    return (color[3] ?? 1) > 0.5 ? color : background(element.parentElement);
+  };
+  const opacity = (element) =>
+    element ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1;
+  const luminance = (color) => {
+    const [r, g, b] = color.slice(0, 3).map((n) => n / 255)
+      .map((n) => (n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const text = walker.currentNode.textContent.trim();
+    if (!text || !element.checkVisibility() || element.closest(":disabled")) continue;
+    const style = getComputedStyle(element);
+    const [behind, own] = [background(element), numbers(style.color)];
+    const color = own.slice(0, 3).map((n, i) => n * opacity(element) + behind[i] * (1 - opacity(element)));
+    const [a, b] = [luminance(color), luminance(behind)];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize);
+    if (contrast < 4.5 || size < pixels) poor.push(`${text}: ${contrast.toFixed(1)} to 1, ${size} px`);
+  }
+  return poor;
 }
 
 /** Runs one check; ends the process with status 1 if it fails. */

@@ -1,11 +1,11 @@
 // Manages users through the page as a person does: by keyboard, by mouse, and with mistakes.
 
-import { assert, check } from "./lib.mjs";
+import { assert, check, focused, readable, switchesLanguage } from "./lib.mjs";
 
 const MARKUP = "<img src=x onerror=alert(1)>";
 
 await check("rest", async ({ page, url, server, expect }) => {
-  const users = () => page.locator("#users li span").allTextContents();
+  const users = () => page.locator("#users li > span").allTextContents();
   const says = (text) => page.locator("#message", { hasText: text }).waitFor();
   const stored = async () => Object.values(await (await page.request.get(`${url}users`)).json());
 
@@ -37,19 +37,19 @@ await check("rest", async ({ page, url, server, expect }) => {
   assert.deepEqual(await users(), ["Bob", "안니 😀"]);
 
   // By mouse.
-  await page.getByLabel("이름", { exact: true }).fill(MARKUP);
+  await page.getByRole("textbox", { name: "이름", exact: true }).fill(MARKUP);
   await page.getByRole("button", { name: "등록" }).click();
   await page.getByText(MARKUP).waitFor();
   assert.deepEqual(await users(), ["Bob", "안니 😀", MARKUP]);
   assert.equal(await page.locator("#users img").count(), 0, "a name is text, not markup");
   await page.getByRole("button", { name: `${MARKUP} 수정` }).click();
-  assert.equal(await page.getByLabel("새 이름").inputValue(), MARKUP);
+  assert.equal(await page.getByRole("textbox", { name: "새 이름" }).inputValue(), MARKUP);
   await page.getByRole("button", { name: "취소" }).click();
   await page.getByRole("button", { name: "Bob 삭제" }).click();
   await says("삭제했습니다.");
   assert.deepEqual(await users(), ["안니 😀", MARKUP]);
   await page.getByRole("button", { name: "안니 😀 수정" }).click();
-  await page.getByLabel("새 이름").fill(`${MARKUP}2`);
+  await page.getByRole("textbox", { name: "새 이름" }).fill(`${MARKUP}2`);
   await page.getByRole("button", { name: "저장" }).click();
   await says("수정했습니다.");
   assert.deepEqual(await users(), [`${MARKUP}2`, MARKUP]);
@@ -97,6 +97,50 @@ await check("rest", async ({ page, url, server, expect }) => {
   assert.equal(await page.locator("#name").inputValue(), "too late");
 });
 
-function focused(locator) {
-  return locator.evaluate((element) => element === document.activeElement);
+// By the browser's language, and by the buttons; also what scripts write.
+await check("rest", async ({ page, url }) => {
+  await page.goto(url);
+  await switchesLanguage(page, "사용자 관리", "Users");
+  await readable(page);
+  await page.getByRole("textbox", { name: "이름", exact: true }).fill("Annie");
+  await page.keyboard.press("Enter");
+  await page.getByText("등록했습니다.").waitFor();
+  await page.getByRole("button", { name: "Annie 수정" }).click();
+  await page.getByRole("button", { name: "English" }).click();
+  await page.getByText("Added.").waitFor();
+  await page.getByText("등록했습니다.").waitFor({ state: "hidden" });
+  await page.getByRole("button", { name: "Save" }).waitFor();
+  await page.getByRole("link", { name: "About" }).click();
+  await page.getByRole("button", { name: "한국어" }).click();
+  await switchesLanguage(page, "소개", "About");
+  await readable(page);
+});
+
+for (const [locale, heading] of [["en-US", "Users"], ["ja-JP", "Users"], ["ko", "사용자 관리"]]) {
+  await check("rest", { context: { locale }, env: { LC_ALL: "C.UTF-8" } }, async ({ page, url }) => {
+    await page.goto(url);
+    await page.getByRole("heading", { name: heading, exact: true }).waitFor();
+    assert.equal(await page.title(), heading);
+    if (locale !== "en-US") return;
+    await page.getByText("There are no users yet.").waitFor();
+    await page.getByRole("textbox", { name: "Name" }).fill("Annie");
+    await page.getByRole("button", { name: "Add" }).click();
+    await page.getByText("Added.").waitFor();
+    await page.getByRole("button", { name: "Annie Delete" }).click();
+    await page.getByText("Deleted.").waitFor();
+  });
 }
+
+// A browser that keeps nothing for pages still switches; one without scripts shows Korean.
+await check("rest", async ({ page, url }) => {
+  await page.addInitScript(() => Object.defineProperty(window, "localStorage", {
+    get() { throw new DOMException("", "SecurityError"); },
+  }));
+  await page.goto(url);
+  await page.getByRole("button", { name: "English" }).click();
+  await page.getByRole("heading", { name: "Users" }).waitFor();
+});
+await check("rest", { context: { javaScriptEnabled: false, locale: "en-US" } }, async ({ page, url }) => {
+  await page.goto(`${url}about`);
+  await page.getByRole("heading", { name: "소개" }).waitFor();
+});

@@ -1,6 +1,6 @@
 // Logs in and out as a person does. What the browser holds says nothing, and dies with a logout.
 
-import { assert, check } from "./lib.mjs";
+import { assert, check, readable } from "./lib.mjs";
 
 const NAME = '안니 😀 "a;b=c%"';
 
@@ -19,9 +19,13 @@ await check("session", async ({ page, context, url }) => {
     return cookie;
   };
 
+  await page.goto(url);
+  await readable(page, 13);
+  const shown = await page.locator("dt code").last().textContent();
   const cookie = await login(NAME);
   assert.equal(cookie.name, "session");
   assert.match(cookie.value, /^[0-9a-f]{32}$/);
+  assert.match(shown, /^session=[0-9a-f]{32}$/, "the login page shows such a cookie");
   assert.ok(cookie.httpOnly && cookie.sameSite === "Lax" && cookie.path === "/");
   await page.reload();
   assert.equal(await text(), `${NAME}님 안녕하세요`);

@@ -1,7 +1,11 @@
 "use strict";
-// Loads 200 pictures at once, then shows when each of them came and over what.
+// Loads 200 pictures at once and draws when each of them came. Does so over both protocols, one
+// after the other: the page opens itself again at the server's other port, and takes what it has
+// measured there along in the fragment of its address, which no server sees.
 
 const TILES = 200;
+const PAUSE = 1500; // ms for a look at the first result before the second measurement
+const NAMES = { h1: "HTTP/1.1", h2: "HTTP/2" };
 const params = new URLSearchParams(location.search);
 const delay = /^\d{1,4}$/.test(params.get("delay") ?? "") ? Number(params.get("delay")) : 20;
 const page = crypto.getRandomValues(new Uint32Array(3)).reduce((id, n) => id + n.toString(36), "p");
@@ -11,26 +15,64 @@ performance.setResourceTimingBufferSize(1000); // the default is 250
 for (const link of document.querySelectorAll("nav a")) {
   if (link.search === `?delay=${delay}`) link.setAttribute("aria-current", "page");
 }
-run().catch((error) => say(`측정하지 못했습니다: ${error.message}`));
+run().catch((error) => say(`측정하지 못했습니다: ${error.message}`, `Not measured: ${error.message}`));
 
 async function run() {
-  const failed = (await Promise.all(Array.from({ length: TILES }, (_, n) => load(n)))).filter((ok) => !ok);
-  const entries = await timings(TILES - failed.length);
+  const first = location.hash ? fromFragment(location.hash) : null;
+  if (first) chooseLanguage(first.language); // a browser keeps it for each port by itself
+  const isSecond = location.hash !== "";
+  history.replaceState(null, "", location.pathname + location.search); // a reload measures both
+  if (first) show({ [first.protocol]: first });
+  say("받는 중입니다…", "Loading…");
+  const { failed, count, ...result } = await measure();
+  const results = { ...(first && { [first.protocol]: first }), [result.protocol]: result };
+  show(results, result.protocol);
+  const other = result.protocol === "h1" ? "h2" : "h1";
+  const there = new URL(location.pathname + location.search, location.href);
+  there.port = other === "h1" ? count.http1Port : count.http2Port;
+  if (failed > 0) {
+    say(`${failed}장을 받지 못했습니다. 서버가 실행 중인지 확인하고 새로 고치세요.`,
+      `${failed} did not come. See whether the server is running, and reload.`);
+  } else if (results[other]) {
+    say(...verdict(results));
+  } else if (isSecond || there.port === location.port) {
+    say(`이 서버는 ${NAMES[other]}를 쓰지 않습니다. 그래서 비교할 수 없습니다. ALPN 변수를 확인하세요.`,
+      `This server does not offer ${NAMES[other]}, so there is nothing to compare. See the variable ALPN.`);
+  } else {
+    say(`${NAMES[result.protocol]}로는 ${result.ms} ms 걸렸습니다. 이제 ${NAMES[other]}로 잽니다…`,
+      `${result.ms} ms over ${NAMES[result.protocol]}. Now over ${NAMES[other]}…`);
+    await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    there.hash = toFragment(result);
+    location.replace(there);
+    return;
+  }
+  document.body.dataset.done = "true";
+}
+
+/** Loads all pictures. Times are ms, or tenths of ms in `times`: four for each picture. */
+async function measure() {
+  const loaded = await Promise.all(Array.from({ length: TILES }, (_, n) => load(n)));
+  const failed = loaded.filter((ok) => !ok).length;
+  const entries = await timings(TILES - failed);
   const count = await (await fetch(`/tiles/count?page=${page}`)).json();
   const start = Math.min(...entries.map((entry) => entry.startTime));
   const end = Math.max(...entries.map((entry) => entry.responseEnd));
+  entries.sort((a, b) => a.requestStart - b.requestStart || a.responseEnd - b.responseEnd);
+  const times = entries.flatMap((entry) => {
+    const asked = entry.requestStart || entry.startTime;
+    const answered = Math.max(entry.responseStart, asked);
+    return [entry.startTime, asked, answered, Math.max(entry.responseEnd, answered)];
+  });
   const protocol = entries[0]?.nextHopProtocol || count.protocol;
-  const current = protocol.startsWith("h2") || protocol === "HTTP/2.0" ? "h2" : "h1";
-  const measured = { ms: Math.round(end - start), connections: count.connections, streams: count.streams };
-
-  $("#protocol").textContent = current === "h2" ? "HTTP/2" : "HTTP/1.1";
-  draw(entries, start, end);
-  const results = { h1: parse(params.get("h1")), h2: parse(params.get("h2")), [current]: measured };
-  show("h1", results, current, count.http1Port);
-  show("h2", results, current, count.http2Port);
-  document.body.dataset.done = current;
-  if (failed.length) say(`${failed.length}장을 받지 못했습니다. 서버가 실행 중인지 확인하고 새로 고치세요.`);
-  else say(verdict(results, current));
+  return {
+    failed,
+    count,
+    protocol: /^h2|^HTTP\/2/.test(protocol) ? "h2" : "h1",
+    ms: entries.length ? Math.round(end - start) : 0,
+    connections: count.connections,
+    streams: count.streams,
+    times: times.map((time) => Math.round((time - start) * 10)),
+  };
 }
 
 /** One picture; true when it is there. */
@@ -55,88 +97,86 @@ async function timings(expected) {
   }
 }
 
-/** A row of the table: what was measured here, or there before, or a link to measure it. */
-function show(protocol, results, current, port) {
-  const row = $(`#${protocol}`);
-  const [ms, connections, streams, link] = row.querySelectorAll("td");
-  const result = results[protocol];
-  row.classList.toggle("current", protocol === current);
-  if (result) {
-    ms.textContent = `${result.ms} ms`;
-    connections.textContent = result.connections;
-    streams.textContent = result.streams;
-  }
-  const there = new URL(location.pathname, location.href);
-  there.port = port;
-  there.searchParams.set("delay", delay);
-  for (const [name, value] of Object.entries(results)) {
-    if (value && name !== protocol) there.searchParams.set(name, `${value.ms}-${value.connections}-${value.streams}`);
-  }
-  const anchor = document.createElement("a");
-  anchor.href = there.href;
-  anchor.textContent = protocol === current ? "다시" : "이 프로토콜로 열기";
-  link.replaceChildren(anchor);
+function toFragment({ protocol, ms, connections, streams, times }) {
+  const language = document.documentElement.lang;
+  const all = { language, protocol, ms, connections, streams, times: times.join(".") };
+  return new URLSearchParams(all).toString();
 }
 
-/** A result that the page over the other protocol handed on in the link. */
-function parse(text) {
-  const numbers = /^(\d{1,6})-(\d{1,4})-(\d{1,6})$/.exec(text ?? "");
-  return numbers && { ms: Number(numbers[1]), connections: numbers[2], streams: numbers[3] };
+/** What the page measured at the other port; null for anything that it has not written itself. */
+function fromFragment(text) {
+  const given = Object.fromEntries(new URLSearchParams(text.slice(1)));
+  const [ms, connections, streams] = [given.ms, given.connections, given.streams].map(Number);
+  const times = (given.times ?? "").split(".").map(Number);
+  const good = Object.hasOwn(NAMES, given.protocol) && /^(ko|en)$/.test(given.language) && times.length % 4 === 0 && times.length <= 4 * TILES
+    && [ms, connections, streams, ...times].every((n) => Number.isInteger(n) && n >= 0 && n < 1e7);
+  return good ? { ...given, ms, connections, streams, times } : null;
+}
+
+/** Draws what there is of the two results, on one time axis. */
+function show(results, current) {
+  const longest = Math.max(...Object.values(results).map(({ ms }) => ms), 1);
+  const step = [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].find((ms) => longest / ms <= 5) ?? 50000;
+  for (const [protocol, result] of Object.entries(results)) {
+    const section = $(`#${protocol}`);
+    section.classList.toggle("current", protocol === current);
+    section.querySelector(".ms dd").textContent = `${result.ms} ms`;
+    section.querySelector(".connections dd").textContent = result.connections;
+    section.querySelector(".streams dd").textContent = result.streams;
+    draw(section.querySelector("svg"), result.times, step, Math.ceil(longest / step) * step);
+  }
+}
+
+/** A bar for each picture: waiting for its turn, waiting for the server, receiving. */
+function draw(svg, times, step, axisEnd) {
+  const [width, height] = [600, 400];
+  const scale = width / axisEnd;
+  svg.replaceChildren();
+  const add = (name, attributes, text = "") => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.textContent = text;
+    svg.append(element);
+  };
+  for (let ms = 0; ms <= axisEnd; ms += step) {
+    const [x, anchor] = ms === axisEnd ? [width - 4, "end"] : ms === 0 ? [4, "start"] : [ms * scale, "middle"];
+    add("line", { x1: ms * scale, x2: ms * scale, y1: 0, y2: height });
+    add("text", { x, y: height + 22, "text-anchor": anchor }, ms === axisEnd ? `${ms} ms` : ms);
+  }
+  const thick = height / Math.max(times.length / 4, 1);
+  for (let row = 0; row < times.length / 4; row++) {
+    const [start, asked, answered, received] = times.slice(4 * row, 4 * row + 4).map((time) => time / 10 * scale);
+    const parts = [["queued", start, asked], ["waiting", asked, answered],
+      ["receiving", answered, Math.max(received, answered + 1)]];
+    for (const [name, from, to] of parts) {
+      add("rect", { class: name, x: from, y: row * thick, width: Math.max(to - from, 0), height: thick * 0.85 });
+    }
+  }
 }
 
 /** What came out, also where it is not what the lesson promises. */
-function verdict({ h1, h2 }, current) {
-  if (!h1 || !h2) {
-    const other = current === "h2" ? "HTTP/1.1" : "HTTP/2";
-    return `${current === "h2" ? h2.ms : h1.ms} ms 걸렸습니다. 이제 표의 링크로 ${other}에서 열어 비교해 보세요.`;
-  }
+function verdict({ h1, h2 }) {
   const ratio = h1.ms / Math.max(h2.ms, 1);
   if (ratio >= 1.1) {
-    return `HTTP/2가 ${ratio.toFixed(1)}배 빨랐습니다. 연결 ${h2.connections}개로 모두 한꺼번에 요청했고, `
-      + `HTTP/1.1은 연결 ${h1.connections}개로 차례를 기다렸습니다.`;
+    return [
+      `HTTP/2가 ${ratio.toFixed(1)}배 빨랐습니다. HTTP/2는 연결 ${h2.connections}개로 모두 한꺼번에 요청했고, `
+        + `HTTP/1.1은 연결 ${h1.connections}개로 차례를 기다렸습니다.`,
+      `HTTP/2 was ${ratio.toFixed(1)} times as fast. It asked for all at once over ${h2.connections} connection; `
+        + `over HTTP/1.1 they waited for their turn on ${h1.connections} connections.`,
+    ];
   }
-  const why = delay === 0
-    ? "localhost에서 지연이 없으면 연결 여섯 개로도 충분합니다. 지연을 100 ms로 바꿔 보세요."
-    : "다시 열어 보고, 지연도 바꿔 보세요.";
-  return ratio > 0.9
-    ? `차이가 거의 없습니다. ${why}`
-    : `이번에는 HTTP/2가 이기지 못했습니다. HTTP/1.1이 ${(1 / ratio).toFixed(1)}배 빨랐습니다. ${why}`;
+  const [whyKo, whyEn] = delay === 0
+    ? ["localhost에서 지연이 없으면 연결 여섯 개로도 충분합니다. 지연을 100 ms로 바꿔 보세요.",
+      "On localhost and without delay six connections are enough. Try a delay of 100 ms."]
+    : ["새로 고쳐 다시 재고, 지연도 바꿔 보세요.", "Reload to measure again, and try another delay."];
+  if (ratio > 0.9) return [`차이가 거의 없습니다. ${whyKo}`, `There is hardly a difference. ${whyEn}`];
+  const times = (1 / ratio).toFixed(1);
+  return [
+    `이번에는 HTTP/2가 이기지 못했습니다. HTTP/1.1이 ${times}배 빨랐습니다. ${whyKo}`,
+    `This time HTTP/2 did not win: HTTP/1.1 was ${times} times as fast. ${whyEn}`,
+  ];
 }
 
-/** A line for each picture: waiting for its turn, waiting for the server, receiving. */
-function draw(entries, start, end) {
-  const [width, height, axis] = [1000, 600, 30];
-  const svg = $("#waterfall");
-  svg.setAttribute("viewBox", `0 0 ${width} ${height + axis}`);
-  const scale = width / Math.max(end - start, 1);
-  const add = (name, attributes, text) => {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    if (text !== undefined) element.textContent = text;
-    svg.append(element);
-  };
-  const span = end - start;
-  const step = [5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].find((ms) => span / ms <= 6) ?? 20000;
-  for (let ms = 0; ms <= span; ms += step) {
-    const x = ms * scale;
-    add("line", { x1: x, x2: x, y1: 0, y2: height });
-    const late = x > width - 90;
-    add("text", { x: late ? x - 4 : x + 4, y: height + 22, "text-anchor": late ? "end" : "start" }, `${ms} ms`);
-  }
-  entries.sort((a, b) => a.requestStart - b.requestStart || a.responseEnd - b.responseEnd);
-  const thick = height / Math.max(entries.length, 1);
-  entries.forEach((entry, row) => {
-    const asked = entry.requestStart || entry.startTime;
-    const answered = Math.max(entry.responseStart, asked);
-    const parts = [["queued", entry.startTime, asked], ["waiting", asked, answered],
-      ["receiving", answered, Math.max(entry.responseEnd, answered + 1 / scale)]];
-    for (const [name, from, to] of parts) {
-      add("rect", { class: name, x: (from - start) * scale, y: row * thick, height: thick * 0.85,
-        width: Math.max((to - from) * scale, 0) });
-    }
-  });
-}
-
-function say(text) {
-  $("#message").textContent = text;
+function say(ko, en) {
+  $("#message").replaceChildren(both(ko, en));
 }

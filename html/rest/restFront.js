@@ -24,14 +24,16 @@ async function act(done, action) {
     await action();
     say(done);
   } catch (error) {
-    say(error instanceof TypeError ? "서버에 연결할 수 없습니다." : error.message, true);
+    // What the server refuses it says itself, in the language of its own locale.
+    const unreachable = both("서버에 연결할 수 없습니다.", "The server cannot be reached.");
+    say(error instanceof TypeError ? unreachable : error.message, true);
     // Deleted by somebody else meanwhile: show what there is.
     if (error.status === 404) load().catch(() => {});
   }
 }
 
 function say(text, isError = false) {
-  message.textContent = text;
+  message.replaceChildren(text);
   message.classList.toggle("error", isError);
 }
 
@@ -48,13 +50,18 @@ async function load() {
 function row(id, name) {
   const item = document.createElement("li");
   const text = document.createElement("span");
+  text.id = `user-${id}`;
   text.textContent = name;
-  const edit = button("수정", `${name} 수정`, () => startEditing(item, id, name));
-  const remove = button("삭제", `${name} 삭제`, () =>
-    act("삭제했습니다.", async () => {
+  const edit = button(both("수정", "Edit"), () => startEditing(item, id, name));
+  const remove = button(both("삭제", "Delete"), () =>
+    act(both("삭제했습니다.", "Deleted."), async () => {
       show(await (await call("DELETE", `/user/${id}`)).json());
       document.querySelector("#name").focus();
     }));
+  edit.id = `edit-${id}`;
+  remove.id = `delete-${id}`;
+  // For who hears the page, a button's name is "Annie Edit".
+  for (const button of [edit, remove]) button.setAttribute("aria-labelledby", `${text.id} ${button.id}`);
   item.append(text, edit, remove);
   return item;
 }
@@ -62,20 +69,23 @@ function row(id, name) {
 /** Puts a form in the row's place: Enter saves, Escape leaves all as it was. */
 function startEditing(item, id, name) {
   const form = document.createElement("form");
+  const label = document.createElement("label");
+  label.htmlFor = `new-${id}`;
+  label.append(both("새 이름", "New name"));
   const input = document.createElement("input");
+  input.id = label.htmlFor;
   input.value = name;
   input.maxLength = 100;
   input.required = true;
-  input.setAttribute("aria-label", "새 이름");
   const cancel = () => {
     const old = row(id, name);
     item.replaceWith(old);
     old.querySelector("button").focus();
   };
-  form.append(input, button("저장", "저장", null), button("취소", "취소", cancel));
+  form.append(label, input, button(both("저장", "Save")), button(both("취소", "Cancel"), cancel));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    act("수정했습니다.", async () => {
+    act(both("수정했습니다.", "Changed."), async () => {
       show(await (await call("PUT", `/user/${id}`, { name: input.value })).json());
       document.querySelector("#name").focus();
     });
@@ -87,10 +97,10 @@ function startEditing(item, id, name) {
   input.select();
 }
 
-function button(text, label, onClick) {
+/** A button; one without `onClick` submits its form. */
+function button(text, onClick) {
   const button = document.createElement("button");
-  button.textContent = text;
-  button.setAttribute("aria-label", label);
+  button.append(text);
   if (onClick) {
     button.type = "button";
     button.addEventListener("click", onClick);
@@ -101,7 +111,7 @@ function button(text, label, onClick) {
 document.querySelector("#add").addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
-  act("등록했습니다.", async () => {
+  act(both("등록했습니다.", "Added."), async () => {
     await call("POST", "/user", { name: form.elements.name.value });
     form.reset();
     await load();

@@ -5,9 +5,10 @@
 //! | `console` | lines `$ command`, each with the output expected of it; `…` stands for anything within a line, alone on a line for any lines |
 //!
 //! Commands run in order, with `sh`, against one fresh server of the lesson in the README's
-//! language, in a folder of their own that has a copy of `html/`: they may edit it. The lesson's
-//! usual port in them is replaced by the real one. `cargo` and `just` are not run; that their
-//! packages, tests and recipes exist is checked, and what `cargo run -p LESSON` prints is.
+//! language, in a folder of their own that has a copy of the sources: they may edit it. The
+//! lesson's usual port in them is replaced by the real one. `cargo` and `just` are not run; that
+//! their packages, tests and recipes exist is checked, and what `cargo run -p LESSON` prints is.
+//! `cd FOLDER` enters a workspace that earlier commands have made: cargo must understand it.
 
 use std::fs;
 use std::io::Read;
@@ -43,7 +44,12 @@ pub fn check(root: &Path, name: &str, binary: &Path, readme: &Readme) -> Checked
             if workshop.is_none() {
                 workshop = Some(Workshop::open(root, &lesson)?);
             }
-            workshop.as_ref().map_or(Ok(()), |workshop| workshop.run(&step))?;
+            workshop.as_ref().map_or(Ok(()), |workshop| {
+                match step.command.strip_prefix("cd ") {
+                    Some(folder) => workshop.is_workspace(folder, &step),
+                    None => workshop.run(&step),
+                }
+            })?;
         }
     }
     Ok(())
@@ -206,8 +212,8 @@ impl Workshop {
     fn open(root: &Path, lesson: &Lesson<'_>) -> Checked<Self> {
         let folder = TempDir::new();
         let [html, certs] = ["html", "certs"].map(|name| folder.path().join(name));
-        copy(&root.join("html"), &html)
-            .map_err(|error| format!("copy of html/: {error}"))?;
+        copy_sources(root, folder.path())
+            .map_err(|error| format!("copy of the sources: {error}"))?;
         fs::create_dir(&certs).map_err(|error| format!("certs/: {error}"))?;
         // At a terminal curl shows no progress; here it would.
         let curlrc = "silent\nshow-error\nnoproxy = \"*\"\n";
@@ -243,6 +249,13 @@ impl Workshop {
             step.command.replace(&format!(":{}", self.port), &format!(":{real}"));
         let output = self.sh(&command).map_err(|error| step.wrong(error))?;
         step.compare(&in_text(&output, real, &self.port))
+    }
+
+    /// Whether cargo finds all packages of the workspace in `folder`.
+    fn is_workspace(&self, folder: &str, step: &Step) -> Checked {
+        let tree = format!("cd {folder} && cargo tree --quiet --offline --workspace");
+        let output = self.sh(&format!("{tree} >tree && echo found"))?;
+        if output == "found\n" { Ok(()) } else { Err(step.wrong(output)) }
     }
 
     /// What a command prints, on both outputs.
@@ -309,6 +322,21 @@ fn line_matches(expected: &str, line: &str) -> bool {
             starts.any(|start| line_matches(after, &rest[start..]))
         }),
     }
+}
+
+/// The files of the workspace's root, `crates/` and `html/`.
+fn copy_sources(root: &Path, to: &Path) -> std::io::Result<()> {
+    for name in ["crates", "html"] {
+        copy(&root.join(name), &to.join(name))?;
+    }
+    for path in entries(root).iter().filter(|path| path.is_file()) {
+        let name = path.file_name().unwrap_or_default();
+        // In a worktree of git `.git` is a file, and leads back to the real sources.
+        if name != ".git" {
+            fs::copy(path, to.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -55,8 +55,8 @@ impl Tiles {
     /// Whether a path is ours.
     pub fn has(&self, request: &Request) -> bool {
         let path = request.uri().path();
-        matches!(path, "/tiles" | "/tiles.css" | "/tiles.js" | "/tiles/count")
-            || path.starts_with("/tile/")
+        let own = ["/tiles", "/tiles.css", "/tiles.js", "/language.js", "/tiles/count"];
+        own.contains(&path) || path.starts_with("/tile/")
     }
 
     /// The page, what belongs to it, a picture, or the count.
