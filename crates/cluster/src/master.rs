@@ -202,8 +202,8 @@ impl Master {
             if self.workers.is_empty() && self.phase != Phase::Running {
                 return None;
             }
-            let accepts =
-                self.first_line.is_none() && self.waiting.len() < self.max_waiting;
+            let listens = self.first_line.is_none() && self.listener.is_some();
+            let accepts = listens && self.waiting.len() < self.max_waiting;
             tokio::select! {
                 Some(news) = self.news.recv() => self.hear(news),
                 connection = accept(&self.listener), if accepts => {
@@ -459,10 +459,7 @@ impl Worker {
 /// Waits for the next connection, and takes it as a plain descriptor: the master is not to be
 /// woken by what the client sends.
 async fn accept(listener: &Option<Listener>) -> Option<OwnedFd> {
-    match listener {
-        Some(listener) => Some(listener.next().await.into_std().ok()?.into()),
-        None => std::future::pending().await,
-    }
+    Some(listener.as_ref()?.next().await.into_std().ok()?.into())
 }
 
 fn into_fds(listener: Listener) -> io::Result<Vec<OwnedFd>> {

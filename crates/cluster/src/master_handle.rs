@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use common::wire;
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,7 @@ impl MasterHandle {
     /// A master that is gone, or has not read for so long that there is no room for a message,
     /// is none: the end of the channel is the end of this worker.
     pub(crate) fn tell(&self, message: ToMaster) {
+        show('>', &message);
         if self.sender.send(&message, None).is_err() {
             self.sender.break_off();
         }
@@ -103,5 +106,13 @@ pub(crate) async fn report(master: Arc<MasterHandle>) {
         master.answered.notified().await;
         master.tell(ToMaster::Requests(master.requests.load(Relaxed)));
         sleep(REPORT).await;
+    }
+}
+
+/// With `WIRE=1`: what a worker says to its master (`>`), and what it hears (`<`).
+pub(crate) fn show(direction: char, message: &impl Serialize) {
+    if wire::is_on() {
+        let json = serde_json::to_string(message).unwrap_or_default();
+        wire::line("", direction, json);
     }
 }

@@ -16,13 +16,14 @@ use common::listen::Listener;
 use common::log::warn;
 use common::serve::accept_loop;
 use common::settings::variable;
+use common::wire;
 use nix::unistd::dup2_stdin;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::channel::{self, Receiver};
-use crate::master_handle::{MasterHandle, report};
+use crate::master_handle::{MasterHandle, report, show};
 use crate::message::{ToMaster, ToWorker};
 
 /// Names the socket that a worker inherits: see [`channel::identity`].
@@ -55,12 +56,15 @@ impl Worker {
             return Ok(None);
         }
         let socket = UnixStream::from(stdin.as_fd().try_clone_to_owned()?);
+        let _ = wire::PROCESS.set(format!("{} ", std::process::id()));
         // The clone closes on exec. Standard input becomes what it is for any server.
         dup2_stdin(File::open("/dev/null")?).map_err(io::Error::from)?;
         let (sender, mut receiver) = channel::open(socket)?;
         let mut listeners = Vec::new();
         loop {
-            match (receiver.receive().await?, receiver.take_fd()) {
+            let message = receiver.receive().await?;
+            show('<', &message);
+            match (message, receiver.take_fd()) {
                 (Some(ToWorker::Listener), Some(fd)) => {
                     listeners.push(TcpListener::from_std(fd.into())?);
                 }
@@ -114,6 +118,7 @@ impl Worker {
                     continue;
                 }
             };
+            message.iter().flatten().for_each(|message| show('<', message));
             match message {
                 Ok(Some(ToWorker::Connection)) => {
                     took += 1;

@@ -15,13 +15,13 @@ pub fn first(uri: &Uri, name: &str) -> Result<Option<String>, Error> {
     for pair in uri.query().unwrap_or_default().split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decode(key) == name.as_bytes() {
-            return match String::from_utf8(decode(value)) {
-                Ok(value) => Ok(Some(value)),
-                Err(_) => Err(Error::bad_request(ko_en!(
+            let wrong = |_| {
+                Error::bad_request(ko_en!(
                     "{name} 값이 올바른 UTF-8이 아닙니다. 예: ?{name}=%EC%95%88%EB%8B%88",
                     "{name} is no UTF-8. Example: ?{name}=%EC%95%88%EB%8B%88"
-                ))),
+                ))
             };
+            return String::from_utf8(decode(value)).map(Some).map_err(wrong);
         }
     }
     Ok(None)

@@ -41,14 +41,10 @@ pub fn json(json: impl Into<Full<Bytes>>) -> Reply {
 }
 
 /// This status, media type and body.
-pub fn reply(
-    code: StatusCode,
-    media: HeaderValue,
-    body: impl Into<Full<Bytes>>,
-) -> Reply {
+pub fn reply(code: StatusCode, kind: HeaderValue, body: impl Into<Full<Bytes>>) -> Reply {
     let mut reply = Response::new(body.into());
     *reply.status_mut() = code;
-    *reply.headers_mut() = headers(media);
+    *reply.headers_mut() = headers(kind);
     reply
 }
 

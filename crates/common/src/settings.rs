@@ -68,10 +68,7 @@ pub fn wrong(name: &str, value: &str, right: &str, example: &str) -> CannotStart
 /// another value for the variable `name`.
 pub fn cannot_start(what: String, name: &str, value: impl Display) -> CannotStart {
     let command = format!("{name}={value} cargo run -p {}", program());
-    CannotStart(ko_en!(
-        "{what}. 이렇게 실행해 보세요: {command}",
-        "{what}. Try: {command}"
-    ))
+    CannotStart(ko_en!("{what}. 해결하려면: {command}", "{what}. Try: {command}"))
 }
 
 /// The folder of all pages: `HTML_DIR`, or `html/` of the workspace.

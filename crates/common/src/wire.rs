@@ -1,5 +1,6 @@
 //! `WIRE=1`: every exchange as it goes over the wire, both ways, decrypted, on standard error.
 
+use std::fmt::Display;
 use std::sync::OnceLock;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,13 +18,27 @@ pub fn shown<S>(stream: S, show: impl Fn(char) -> Show) -> Shown<S>
 where
     S: AsyncRead + AsyncWrite,
 {
-    static ON: OnceLock<bool> = OnceLock::new();
-    if *ON.get_or_init(|| std::env::var_os("WIRE").is_some_and(|value| value == "1")) {
+    if is_on() {
         let writer = InspectWriter::new(stream, show('<'));
         Either::Right(InspectReader::new(writer, show('>')))
     } else {
         Either::Left(stream)
     }
+}
+
+/// Whether `WIRE=1` is set.
+pub fn is_on() -> bool {
+    static ON: OnceLock<bool> = OnceLock::new();
+    *ON.get_or_init(|| std::env::var_os("WIRE").is_some_and(|value| value == "1"))
+}
+
+/// What stands before each line: nothing, or in a worker of a cluster its process id.
+pub static PROCESS: OnceLock<String> = OnceLock::new();
+
+/// One line: `> GET / HTTP/1.1` of connection `#1`.
+pub fn line(of: impl Display, direction: char, what: impl Display) {
+    let process = PROCESS.get().map_or("", String::as_str);
+    warn(format_args!("{process}{of}{direction} {what}"));
 }
 
 /// What [`shown`] returns.
@@ -35,7 +50,7 @@ pub fn text(connection: u64) -> impl Fn(char) -> Show {
     move |direction| {
         Box::new(move |bytes| {
             for line in bytes.split_inclusive(|b| *b == b'\n') {
-                warn(format_args!("#{connection} {direction} {}", escaped(line)));
+                self::line(format_args!("#{connection} "), direction, escaped(line));
             }
         })
     }

@@ -25,6 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
+use crate::frames;
+
 /// Requests that one client may have under way at once.
 const STREAMS: u32 = 256;
 
@@ -52,7 +54,7 @@ where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
-    let stream = wire::shown(stream, wire::text(connection.id));
+    let stream = wire::shown(stream, frames::shown(connection.id));
     let stream = TokioIo::new(GuardedStream::new(stream, connection.clone()));
     let streams = Arc::new(Streams::new());
     let (opened, served) = (streams.clone(), connection.clone());

@@ -1,5 +1,6 @@
 //! What a server borrows to speak HTTP/2 over TLS: [`speak`] asks ALPN which protocol it is.
 
+mod frames;
 mod h2;
 
 use std::future::Future;
