@@ -705,6 +705,24 @@ mod hardened {
     }
 
     #[test]
+    fn wire_shows_who_said_what_to_whom() {
+        let vars = [("WIRE", "1"), ("WORKERS", "2"), ("CRASH_AFTER_MS", "off")];
+        let server = Server::start_with(BIN, &vars);
+        let pid = worker(&server.get("/").expect(200));
+        for line in [
+            "< {\"Start\":true}",
+            "> \"Ready\"",
+            "< \"Connection\"",
+            "> {\"Took\":1}",
+            "#1 > GET / HTTP/1.1\\r\\n",
+            "#1 < HTTP/1.1 200 OK\\r\\n",
+        ] {
+            let line = format!("{pid} {line}\n");
+            wait_until(&line, || server.stderr().contains(&line));
+        }
+    }
+
+    #[test]
     fn a_variable_left_over_makes_nobody_a_worker() {
         for socket in ["1", "8:12345", "abc"] {
             let vars = [("CLUSTER_SOCKET", socket), ("WORKERS", "1")];

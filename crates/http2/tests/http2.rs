@@ -128,6 +128,25 @@ mod hardened {
         assert!(answer.starts_with("HTTP/2 413") && answer.contains("65536"), "{answer}");
     }
 
+    #[test]
+    fn wire_shows_a_line_for_each_frame() {
+        let server = Server::start_with(BIN, &[("WIRE", "1")]);
+        ask(&server, "", &[]);
+        let data = format!("< DATA stream 1 END_STREAM {} bytes: {PAGE}", PAGE.len());
+        wait_until("frames", || server.stderr().contains(&data));
+        let said = server.stderr();
+        for line in [
+            "#1 > PRI * HTTP/2.0",
+            "#1 > SETTINGS stream 0 ",
+            "#1 < SETTINGS stream 0 ACK 0 bytes",
+            "#1 > HEADERS stream 1 END_STREAM END_HEADERS ",
+            "#1 < HEADERS stream 1 END_HEADERS ",
+        ] {
+            let has = said.lines().any(|said| said.starts_with(line));
+            assert!(has, "{line:?} in {said}");
+        }
+    }
+
     /// A 304 has no body, and no length of one (RFC 9110 section 8.6).
     #[test]
     fn a_304_has_no_length() {
