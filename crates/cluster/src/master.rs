@@ -67,6 +67,7 @@ pub enum Event {
 }
 
 /// How a worker ended, in Node's words.
+#[derive(Clone, Copy)]
 pub struct Exit(u32, ExitStatus);
 
 /// The master of a cluster.
@@ -114,6 +115,8 @@ struct Slot {
     not_before: Option<Instant>,
     died_young: u32,
     starts: u64,
+    /// How its last worker ended, for the page.
+    exit: Option<Exit>,
 }
 
 /// A worker, as its master sees it.
@@ -360,8 +363,9 @@ impl Master {
         while let Some((_, connection)) = worker.untaken.pop_back() {
             self.waiting.push_front((Instant::now(), connection));
         }
-        self.events.push_back(Event::Exit(Exit(pid, status)));
-        let slot = worker.slot;
+        let (slot, exit) = (worker.slot, Exit(pid, status));
+        self.slots[slot].exit = Some(exit);
+        self.events.push_back(Event::Exit(exit));
         // One that was asked to leave is replaced without a pause, however young it was.
         if worker.state == State::Leaving || worker.born.elapsed() >= HEALTHY {
             (self.slots[slot].died_young, self.slots[slot].not_before) = (0, None);

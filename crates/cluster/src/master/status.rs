@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Exit, Master, PASSED_OVER, State};
 use crate::channel::MAX_MESSAGE;
 
-/// Workers that one status shows, so that it stays below [`MAX_MESSAGE`].
+/// Workers and exits that one status shows, so that it stays below [`MAX_MESSAGE`].
 const SHOWN: usize = MAX_MESSAGE / 256;
 
 impl Master {
@@ -34,23 +34,38 @@ impl Master {
                 "restarts": self.slots[worker.slot].starts.saturating_sub(1),
             })
         });
+        let exits = self.slots.iter().take(SHOWN).filter_map(|slot| slot.exit.as_ref());
+        let exits = exits.map(|exit| {
+            let (code, signal) = exit.code_and_signal();
+            json!({ "pid": exit.0, "code": code, "signal": signal })
+        });
         json!({
             "master": std::process::id(),
+            "slots": self.slots.len().min(SHOWN),
+            "crash_after_ms": self.settings.crash_after.map(|limit| limit.as_millis() as u64),
             "shared": !self.shared.is_empty(),
             "next": next.map(|(_, pid)| pid),
             "workers": shown.collect::<Vec<_>>(),
             "more": workers.len().saturating_sub(SHOWN),
+            "exits": exits.collect::<Vec<_>>(),
         })
         .to_string()
     }
 }
 
+impl Exit {
+    /// As Node tells them: one of the two is there.
+    fn code_and_signal(&self) -> (Option<i32>, Option<&'static str>) {
+        let name = |number| Signal::try_from(number).map_or("?", Signal::as_str);
+        (self.1.code(), self.1.signal().map(name))
+    }
+}
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(pid, status) = self;
-        let name = |number| Signal::try_from(number).map_or("?", Signal::as_str);
-        let code = status.code().map_or("null".into(), |code| code.to_string());
-        let signal = status.signal().map_or("null", name);
+        let (code, signal) = self.code_and_signal();
+        let code = code.map_or("null".into(), |code| code.to_string());
+        let (pid, signal) = (self.0, signal.unwrap_or("null"));
         write!(f, "{pid}번 워커가 종료되었습니다.\ncode {code} signal {signal}")
     }
 }
