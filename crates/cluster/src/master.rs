@@ -67,7 +67,6 @@ pub enum Event {
 }
 
 /// How a worker ended, in Node's words.
-#[derive(Clone, Copy)]
 pub struct Exit(u32, ExitStatus);
 
 /// The master of a cluster.
@@ -363,9 +362,9 @@ impl Master {
         while let Some((_, connection)) = worker.untaken.pop_back() {
             self.waiting.push_front((Instant::now(), connection));
         }
-        let (slot, exit) = (worker.slot, Exit(pid, status));
-        self.slots[slot].exit = Some(exit);
-        self.events.push_back(Event::Exit(exit));
+        let slot = worker.slot;
+        self.slots[slot].exit = Some(Exit(pid, status));
+        self.events.push_back(Event::Exit(Exit(pid, status)));
         // One that was asked to leave is replaced without a pause, however young it was.
         if worker.state == State::Leaving || worker.born.elapsed() >= HEALTHY {
             (self.slots[slot].died_young, self.slots[slot].not_before) = (0, None);
