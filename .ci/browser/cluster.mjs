@@ -18,9 +18,12 @@ const watchPlaces = (page) => page.evaluate(() => {
   };
   look();
 });
+/** No line of a card is wider than its card. */
+const linesFit = async (page) => assert.deepEqual(await page.locator("article > *").evaluateAll((all) =>
+  all.filter((line) => line.scrollWidth > line.clientWidth).map((line) => line.innerText)), []);
 const placesSeen = (page) => page.evaluate(() => [...window.seen]);
 
-await check("cluster", { env: { WORKERS: "4" } }, async ({ page, url, server }) => {
+await check("cluster", { env: { WORKERS: "4", CRASH_AFTER_MS: "3000" } }, async ({ page, url, server }) => {
   await page.goto(url);
   await page.getByRole("heading", { name: "Hello Node!", exact: true }).waitFor();
   assert.equal(await page.locator("p").textContent(), "Hello Cluster!");
@@ -30,18 +33,20 @@ await check("cluster", { env: { WORKERS: "4" } }, async ({ page, url, server }) 
   await watchPlaces(page);
   assert.match(await page.locator("#master").textContent(), /^\d+$/);
   await page.getByText(/다음 연결은 \d+번 워커에게/).waitFor();
-  await page.getByText(/첫 요청을 받고 1초 뒤에 일부러 코드 1로 종료합니다\(CRASH_AFTER_MS=1000\)/).waitFor();
+  await page.getByText(/첫 요청을 받고 3초 뒤에 일부러 코드 1로 종료합니다\(CRASH_AFTER_MS=3000\)/).waitFor();
 
-  // The first request above has started one worker's clock: somebody new comes in its place,
-  // and the page says why, in the words of the terminal too.
-  await page.getByText(/\d+번 워커 시작/).first().waitFor();
+  // The first request above has started one worker's clock: somebody new comes in its place.
+  const ended = () => server.lines.some((line) => line.endsWith("번 워커가 종료되었습니다."));
+  for (let n = 0; n < 200 && !ended(); n++) await page.waitForTimeout(100);
+  await page.waitForFunction(() => document.querySelectorAll("article.ready").length === 4);
 
-  // Three requests over one connection reach one worker. It says that it will end, and ends.
+  // Three requests over one connection reach one worker. It ends, and the page says why, with
+  // the words of the terminal.
   await page.getByRole("button", { name: "요청 세 번 보내기" }).click();
   const answers = page.getByText(/GET \/ 세 번 →/);
   const [, pid] = /→ (\d+)번, \1번, \1번 워커: 한 연결로 보냈습니다/.exec(await answers.textContent());
   await page.getByText(
-    new RegExp(`${pid}번 워커 종료 \\(code 1 signal null\\): 첫 요청을 받고 1초가 지났습니다`)).waitFor();
+    new RegExp(`${pid}번 워커 종료 \\(code 1 signal null\\): 첫 요청을 받고 3초가 지났습니다`)).waitFor();
   assert.ok(server.lines.includes(`${pid}번 워커가 종료되었습니다.`));
   await page.waitForFunction(() => document.querySelectorAll("article.ready").length === 4);
   assert.equal((await placesSeen(page)).length, 1, "no card has moved or changed its size");
@@ -96,10 +101,12 @@ await check("cluster", { env: { WORKERS: "3", CRASH_AFTER_MS: "off" } }, async (
   const clients = Array.from({ length: 6 }, () => connect(Number(port), "127.0.0.1"));
   clients.forEach((client) => client.on("error", () => {}));
   const stuck = page.locator("article.stuck");
-  await stuck.getByText("멈춤: 연결을 가져가지 않음").waitFor();
+  await stuck.getByText("멈춤", { exact: true }).waitFor();
+  await stuck.getByText("연결을 가져가지 않음").waitFor();
   assert.equal(parseInt(await stuck.locator("h3").innerText(), 10), pid);
   assert.ok(await stuck.getByRole("button").isEnabled());
   await readable(page);
+  await linesFit(page);
   await page.getByText(`${pid}번 워커 종료 (code null signal SIGKILL): 연결을 5초 동안 가져가지 않아`).waitFor();
   await page.waitForFunction(() => document.querySelectorAll("article.ready").length === 3);
   assert.equal((await placesSeen(page)).length, 1, "no card has moved or changed its size");
@@ -110,13 +117,14 @@ await check("cluster", { env: { WORKERS: "3", CRASH_AFTER_MS: "off" } }, async (
   await page.getByText(`${other}번 워커 종료 (code null signal SIGKILL): 신호를 받았습니다`).waitFor();
 });
 
-const english = { context: { locale: "en-US" }, env: { WORKERS: "2", LC_ALL: "C.UTF-8" } };
+const english = { context: { locale: "en-US" }, env: { WORKERS: "2", CRASH_AFTER_MS: "3000", LC_ALL: "C.UTF-8" } };
 await check("cluster", english, async ({ page, url }) => {
   await page.goto(`${url}cluster`);
   await page.getByText(/The next connection goes to worker \d+/).waitFor();
+  await linesFit(page);
   await page.getByRole("button", { name: "Send three requests" }).click();
   await page.getByText(/GET \/ three times → workers (\d+), \1, \1: over one connection/).waitFor();
-  await page.getByText(/worker \d+ ended \(code 1 signal null\): 1 s after its first request/).waitFor();
+  await page.getByText(/worker \d+ ended \(code 1 signal null\): 3 s after its first request/).waitFor();
   await page.locator("article.ready").nth(1).waitFor(); // the new one is there
   const [pid] = await numbers(page);
   await page.getByRole("button", { name: `${pid} End worker`, exact: true }).click();

@@ -113,7 +113,7 @@ await check("http2", options, async ({ page, url, expect }) => {
 await check("http2", { ...options, env: { CERTS_DIR, ALPN: "http/1.1" } }, async ({ page, url }) => {
   await page.goto(`${url}tiles?delay=0`);
   await done(page);
-  assert.match(await says(page), /HTTP\/2를 쓰지 않습니다/);
+  assert.match(await says(page), /HTTP\/2 연결을 열 수 없어/);
 });
 
 await check("http2", options, async ({ page, url }) => {

@@ -4,8 +4,7 @@ const INTERVAL = 500; // ms between two questions
 const STATES = {
   starting: ["시작하는 중", "starting"],
   ready: ["요청을 받는 중", "takes requests"],
-  ending: ["요청을 받음: 곧 종료", "had a request: ends soon"],
-  stuck: ["멈춤: 연결을 가져가지 않음", "stuck: takes nothing"],
+  stuck: ["멈춤", "stuck"],
   leaving: ["마무리하는 중", "finishing"],
   gone: ["종료됨", "ended"],
 };
@@ -111,11 +110,11 @@ function reason(worker, exit, crashAfter) {
 }
 
 function draw(card, worker, status, answeredBy) {
-  const ends = worker.state === "ready" && worker.requests > 0 && status.crash_after_ms !== null;
-  setState(card, ends ? "ending" : worker.state);
+  setState(card, worker.state);
   card.pid = worker.pid;
   put(card.heading, `${worker.pid}번`, `${worker.pid}`);
-  put(card.turn, ...(worker.pid === status.next ? ["▶ 다음 차례", "▶ next in turn"] : ["", ""]));
+  if (worker.state === "stuck") put(card.note, "연결을 가져가지 않음", "takes nothing");
+  else put(card.note, ...(worker.pid === status.next ? ["▶ 다음 차례", "▶ next in turn"] : ["", ""]));
   const answered = String(worker.pid) === answeredBy;
   put(card.answered, ...(answered ? ["이 화면에 답함", "answered this page"] : ["", ""]));
   const age = (worker.age_ms / 1000).toFixed(1);
@@ -128,9 +127,9 @@ function draw(card, worker, status, answeredBy) {
 function setState(card, state) {
   card.article.className = state;
   put(card.state, ...STATES[state]);
-  card.button.disabled = !["ready", "ending", "stuck"].includes(state);
+  card.button.disabled = !["ready", "stuck"].includes(state);
   if (state !== "gone") return;
-  put(card.turn, "", "");
+  put(card.note, "", "");
   put(card.answered, "", "");
 }
 
@@ -139,7 +138,7 @@ function addCard() {
     article: create("article"),
     heading: create("h3"),
     state: create("p", "state"),
-    turn: create("p"),
+    note: create("p"),
     answered: create("p"),
     button: create("button"),
   };
@@ -158,7 +157,7 @@ function addCard() {
   // For who hears the page: "101번 워커 종료".
   card.button.setAttribute("aria-labelledby", `${card.heading.id} ${card.button.id}`);
   card.button.addEventListener("click", () => crash(card.pid));
-  card.article.append(card.heading, card.state, card.turn, card.answered, list, card.button);
+  card.article.append(card.heading, card.state, card.note, card.answered, list, card.button);
   cards.push(card);
   element("workers").append(card.article);
 }

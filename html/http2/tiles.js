@@ -36,7 +36,7 @@ async function run() {
   } else if (results[other]) {
     say(...verdict(results));
   } else if (isSecond || there.port === location.port) {
-    say(`이 서버는 ${NAMES[other]}를 쓰지 않습니다. 그래서 비교할 수 없습니다. ALPN 변수를 확인하세요.`,
+    say(`이 서버에서는 ${NAMES[other]} 연결을 열 수 없어 비교하지 못합니다. ALPN 변수를 확인하세요.`,
       `This server does not offer ${NAMES[other]}, so there is nothing to compare. See the variable ALPN.`);
   } else {
     say(`${NAMES[result.protocol]}로는 ${result.ms} ms 걸렸습니다. 이제 ${NAMES[other]}로 잽니다…`,
