@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::error::CannotStart;
-use common::log::say;
+use common::ko_en;
+use common::log::{say, warn};
 use http_body_util::{BodyExt, Empty};
 use hyper::{StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -61,6 +62,10 @@ async fn race(given: Option<String>) -> Result<()> {
 
     let mut rows = Vec::new();
     for delay in DELAYS {
+        warn(ko_en!(
+            "그림마다 {delay} ms씩 기다리는 경주입니다.",
+            "Racing with a delay of {delay} ms for each picture."
+        ));
         let one = measure(false, &http1_url, delay).await?;
         let two = measure(true, &http2_url, delay).await?;
         rows.push((delay, one, two));
@@ -169,8 +174,21 @@ fn client(http2: bool) -> Result<Https> {
 /// Starts the lesson on free ports and takes the URL from its first line.
 async fn start() -> Result<(String, Child)> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut server = Command::new(cargo)
-        .args(["run", "--quiet", "-p", "http2"])
+    warn(ko_en!(
+        "http2 강의를 빌드하고 시작합니다.",
+        "Building and starting the lesson http2."
+    ));
+    let mut command = Command::new(cargo);
+    // `cargo run` has set these for this program. ring's build script looks at them: it would
+    // run again, and all that needs ring be compiled again.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    let mut server = command
+        .args(["run", "-p", "http2"]) // cargo says what it compiles
         .env("PORT", "0")
         .env("H1_PORT", "0")
         .stdout(Stdio::piped())
