@@ -6,11 +6,11 @@ import { assert, check, readable, switchesLanguage } from "./lib.mjs";
 
 const cards = (page) => page.locator("#workers article");
 const numbers = async (page) => (await page.locator("#workers h3").allInnerTexts()).map((text) => parseInt(text, 10));
-/** Watches the places from now on; the answer is how many different ones there were. */
+/** Watches from now on where each card and each line in it is. */
 const watchPlaces = (page) => page.evaluate(() => {
   const seen = (window.seen = new Set());
   const look = () => {
-    seen.add(JSON.stringify([...document.querySelectorAll("#workers article")].map((card) => {
+    seen.add(JSON.stringify([...document.querySelectorAll("#workers article, #workers article > *")].map((card) => {
       const { x, y, width, height } = card.getBoundingClientRect();
       return [x, y + scrollY, width, height];
     })));
