@@ -6,11 +6,11 @@ import { assert, check, readable, switchesLanguage } from "./lib.mjs";
 
 const cards = (page) => page.locator("#workers article");
 const numbers = async (page) => (await page.locator("#workers h3").allInnerTexts()).map((text) => parseInt(text, 10));
-/** Watches the places from now on; the answer is how many different ones there were. */
+/** Watches from now on where each card and each line in it is. */
 const watchPlaces = (page) => page.evaluate(() => {
   const seen = (window.seen = new Set());
   const look = () => {
-    seen.add(JSON.stringify([...document.querySelectorAll("#workers article")].map((card) => {
+    seen.add(JSON.stringify([...document.querySelectorAll("#workers article, #workers article > *")].map((card) => {
       const { x, y, width, height } = card.getBoundingClientRect();
       return [x, y + scrollY, width, height];
     })));
@@ -44,7 +44,7 @@ await check("cluster", { env: { WORKERS: "4", CRASH_AFTER_MS: "3000" } }, async 
   // the words of the terminal.
   await page.getByRole("button", { name: "요청 세 번 보내기" }).click();
   const answers = page.getByText(/GET \/ 세 번 →/);
-  const [, pid] = /→ (\d+)번, \1번, \1번 워커: 한 연결로 보냈습니다/.exec(await answers.textContent());
+  const [, pid] = /→ (\d+)번, \1번, \1번 워커: 모두 한 워커가 답했습니다/.exec(await answers.textContent());
   await page.getByText(
     new RegExp(`${pid}번 워커 종료 \\(code 1 signal null\\): 첫 요청을 받고 3초가 지났습니다`)).waitFor();
   assert.ok(server.lines.includes(`${pid}번 워커가 종료되었습니다.`));
@@ -123,7 +123,7 @@ await check("cluster", english, async ({ page, url }) => {
   await page.getByText(/The next connection goes to worker \d+/).waitFor();
   await linesFit(page);
   await page.getByRole("button", { name: "Send three requests" }).click();
-  await page.getByText(/GET \/ three times → workers (\d+), \1, \1: over one connection/).waitFor();
+  await page.getByText(/GET \/ three times → workers (\d+), \1, \1: one worker answered all/).waitFor();
   await page.getByText(/worker \d+ ended \(code 1 signal null\): 3 s after its first request/).waitFor();
   await page.locator("article.ready").nth(1).waitFor(); // the new one is there
   const [pid] = await numbers(page);

@@ -187,8 +187,8 @@ async function askThreeTimes() {
         pids.push(response.headers.get("X-Worker"));
       }
       const one = new Set(pids).size === 1;
-      tell(`GET / 세 번 → ${pids.join("번, ")}번 워커: ${one ? "한 연결로 보냈습니다" : "연결이 바뀌었습니다"}`,
-        `GET / three times → workers ${pids.join(", ")}: ${one ? "over one connection" : "the connection has changed"}`);
+      tell(`GET / 세 번 → ${pids.join("번, ")}번 워커: ${one ? "모두 한 워커가 답했습니다" : "연결이 바뀌었습니다"}`,
+        `GET / three times → workers ${pids.join(", ")}: ${one ? "one worker answered all" : "the connection has changed"}`);
     });
   } catch {
     unreachable();
