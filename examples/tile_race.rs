@@ -43,9 +43,10 @@ const WIDTH: f64 = 40.0;
 async fn main() -> std::result::Result<(), CannotStart> {
     let given = std::env::args().nth(1);
     race(given).await.map_err(|error| {
-        CannotStart(format!(
-            "경주를 할 수 없습니다: {error}. http2 수업을 먼저 실행했는지 확인하세요: \
-             cargo run -p http2"
+        CannotStart(ko_en!(
+            "경주를 할 수 없습니다: {error}. http2 강의를 먼저 실행했는지 확인하세요: \
+             cargo run -p http2",
+            "Cannot race: {error}. Is the lesson running? cargo run -p http2"
         ))
     })
 }
@@ -60,6 +61,7 @@ async fn race(given: Option<String>) -> Result<()> {
     let host = http2_url.rsplit_once(':').map_or(&*http2_url, |(host, _)| host);
     let http1_url = format!("{host}:{port}");
 
+    let dots = tokio::spawn(dots());
     let mut rows = Vec::new();
     for delay in DELAYS {
         warn(ko_en!(
@@ -70,8 +72,15 @@ async fn race(given: Option<String>) -> Result<()> {
         let two = measure(true, &http2_url, delay).await?;
         rows.push((delay, one, two));
     }
-    say("그림 200장, 연결을 맺는 시간까지 포함\n");
-    say("  지연  프로토콜    연결  요청      시간");
+    dots.abort();
+    say(ko_en!(
+        "\n그림 200장, 연결을 맺는 시간까지 포함\n",
+        "\n200 pictures, with the time to connect\n"
+    ));
+    say(ko_en!(
+        "  지연  프로토콜    연결  요청      시간",
+        " delay  protocol   conns  reqs      time"
+    ));
     for (delay, one, two) in &rows {
         let longest = one.time.max(two.time);
         say(format_args!("{delay:>3} ms  HTTP/1.1  {}", one.row(longest)));
@@ -79,6 +88,14 @@ async fn race(given: Option<String>) -> Result<()> {
         say(format_args!("        {}\n", verdict(one.time, two.time)));
     }
     Ok(())
+}
+
+/// A dot for each second: nothing is silent for long.
+async fn dots() {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        eprint!(".");
+    }
 }
 
 /// What one way to fetch all pictures took.
@@ -100,11 +117,18 @@ impl Measured {
 fn verdict(one: Duration, two: Duration) -> String {
     let ratio = one.as_secs_f64() / two.as_secs_f64();
     if ratio >= 1.1 {
-        format!("HTTP/2가 {ratio:.1}배 빨랐습니다.")
+        ko_en!(
+            "HTTP/2가 {ratio:.1}배 빨랐습니다.",
+            "HTTP/2 was {ratio:.1} times as fast."
+        )
     } else if ratio > 0.9 {
-        "차이가 거의 없습니다.".into()
+        ko_en!("차이가 거의 없습니다.", "Hardly a difference.")
     } else {
-        format!("이번에는 HTTP/1.1이 {:.1}배 빨랐습니다.", 1.0 / ratio)
+        let ratio = 1.0 / ratio;
+        ko_en!(
+            "이번에는 HTTP/1.1이 {ratio:.1}배 빨랐습니다.",
+            "This time HTTP/1.1 was {ratio:.1} times as fast."
+        )
     }
 }
 
@@ -197,5 +221,11 @@ async fn start() -> Result<(String, Child)> {
     let stdout = server.stdout.take().ok_or("no output")?;
     let line = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
     let url = line.split_whitespace().last().filter(|url| url.starts_with("https:"));
-    Ok((url.ok_or("http2 수업이 시작되지 않았습니다")?.to_owned(), server))
+    Ok((
+        url.ok_or_else(|| {
+            ko_en!("http2 강의가 시작되지 않았습니다", "the lesson http2 did not start")
+        })?
+        .to_owned(),
+        server,
+    ))
 }

@@ -13,7 +13,7 @@ cd "$(dirname "$0")/../.."
 lesson=$1 request=${2:-GET /} users=${3:-0}
 method=${request% *} path=${request#* }
 rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-3}
-cargo build --quiet --release -p "$lesson" -p examples --bin "$lesson" --bin bare
+cargo build --release -p "$lesson" -p examples --bin "$lesson" --bin bare
 ticks=$(getconf CLK_TCK)
 folder=$(mktemp -d)
 server=

@@ -302,9 +302,9 @@ mod exercise {
     /// A server with pages of its own.
     fn start(html: &TempDir, pages: &[(&str, &str)], hint: &str) -> Server {
         for (name, text) in pages {
-            fs::write(html.path().join(name), text).unwrap();
+            fs::write(html.path().join(name), text).expect("a page");
         }
-        let path = html.path().to_str().unwrap();
+        let path = html.path().to_str().expect("UTF-8");
         Server::start_with(BIN, &[("HTML_DIR", path)]).exercise(hint)
     }
 

@@ -34,11 +34,11 @@ impl Master {
                 "restarts": self.slots[worker.slot].starts.saturating_sub(1),
             })
         });
-        let exits =
-            self.slots.iter().take(SHOWN).filter_map(|slot| slot.exit).map(|exit| {
-                let (code, signal) = exit.code_and_signal();
-                json!({ "pid": exit.0, "code": code, "signal": signal })
-            });
+        let exits = self.slots.iter().take(SHOWN).filter_map(|slot| slot.exit.as_ref());
+        let exits = exits.map(|exit| {
+            let (code, signal) = exit.code_and_signal();
+            json!({ "pid": exit.0, "code": code, "signal": signal })
+        });
         let crash_after = self.settings.crash_after.map(|limit| limit.as_millis() as u64);
         json!({
             "master": std::process::id(),
