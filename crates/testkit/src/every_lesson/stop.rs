@@ -199,6 +199,9 @@ pub fn a_second_signal_ends_a_server_whose_output_is_stuck(binary: &str) {
         let mut answers = String::new();
         while answers.matches("HTTP/1.1 ").count() < 2 {
             let Some(bytes) = client.try_read() else { return true };
+            if bytes.is_empty() {
+                break; // it was closed
+            }
             answers += &String::from_utf8_lossy(&bytes);
         }
         false
