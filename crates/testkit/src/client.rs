@@ -266,7 +266,10 @@ impl Client {
                      the server hangs"
                 ))
             }
-            Err(_) => false,
+            Err(e) => {
+                eprintln!("the connection broke: {e}");
+                false
+            }
         }
     }
 

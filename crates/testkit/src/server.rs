@@ -352,6 +352,14 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(process) = &mut self.process {
+            if thread::panicking() {
+                // The harness shows it of a test that fails.
+                let ended = process.child.try_wait();
+                eprintln!(
+                    "server: {ended:?}, standard error:\n{}",
+                    text(&process.stderr)
+                );
+            }
             let _ = process.child.kill();
             let _ = process.child.wait();
         }
