@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::answer::hint_line;
 use crate::{Answer, PATIENCE};
@@ -112,7 +112,7 @@ impl Client {
     /// What has come within the patience that was set; nothing if nothing has.
     pub fn try_read(&mut self) -> Option<Vec<u8>> {
         let mut buffer = vec![0; 16 * 1024];
-        let length = self.stream.read(&mut buffer).ok()?;
+        let length = read(&mut self.stream, &mut buffer).ok()?;
         buffer.truncate(length);
         Some(buffer)
     }
@@ -254,12 +254,20 @@ impl Client {
     #[track_caller]
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
+        let start = Instant::now();
+        let mut result = read(&mut self.stream, &mut buffer);
+        // TLS says so too when its read was interrupted.
+        while result.as_ref().is_err_and(is_timeout)
+            && start.elapsed() < self.patience / 2
+        {
+            result = read(&mut self.stream, &mut buffer);
+        }
+        match result {
             Ok(n) => {
                 self.unread.extend_from_slice(&buffer[..n]);
                 n > 0
             }
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Err(e) if is_timeout(&e) => {
                 let seconds = self.patience.as_secs_f32();
                 self.fail(format!(
                     "no answer within {seconds} s, and the connection is still open: \
@@ -308,4 +316,22 @@ impl Client {
             quote(&format!("{}://{}{path}", self.scheme, self.authority))
         )
     }
+}
+
+/// One read. A machine that is put to sleep, or a process that is stopped and goes on, interrupts
+/// a read that has a time limit (signal(7)): that says nothing of the server.
+pub fn read(
+    stream: &mut (impl Read + ?Sized),
+    buffer: &mut [u8],
+) -> std::io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

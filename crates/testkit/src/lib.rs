@@ -12,7 +12,7 @@ mod temp_dir;
 mod tls;
 
 pub use answer::Answer;
-pub use client::{Client, Stream};
+pub use client::{Client, Stream, read};
 pub use redis::RedisServer;
 pub use server::{Server, wait_until};
 pub use temp_dir::TempDir;
