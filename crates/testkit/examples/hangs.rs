@@ -1,4 +1,4 @@
-//! A server for `tests/slow.rs`: every request makes a blocking call that never returns, as a
+//! A server for `tests/slow/main.rs`: every request makes a blocking call that never returns, as a
 //! file on a network drive that is gone would.
 
 use common::error::CannotStart;

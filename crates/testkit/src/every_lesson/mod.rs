@@ -1,6 +1,6 @@
 //! The rows of the contract that hold for every lesson. `testkit::every_lesson!(BIN)` in a
 //! lesson's tests runs them all against its own binary; `bare_lesson!` those that hello keeps.
-//! The rows that take many seconds are in `tests/slow.rs`, for all lessons at once.
+//! The rows that take many seconds are in `tests/slow/main.rs`, for all lessons at once.
 
 mod hostile;
 mod limits;

@@ -3,6 +3,9 @@
 //!
 //! The lessons' binaries are those that `cargo test` has built for the whole workspace.
 
+#[cfg(unix)]
+mod many_clients;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -37,6 +40,41 @@ fn start(lesson: &str) -> Server {
     Server::start_with(&binary(lesson), &[("CRASH_AFTER_MS", "off")])
 }
 
+/// One test, so that all clocks run at once, however few cores there are. A failure names its
+/// part in the thread's name.
+#[test]
+fn clocks() {
+    let parts: &[(&str, fn())] = &[
+        (
+            "slow_heads_and_idle_clients_are_closed_after_10_s",
+            slow_heads_and_idle_clients_are_closed_after_10_s,
+        ),
+        (
+            "handshakes_that_do_not_come_are_closed_after_10_s",
+            handshakes_that_do_not_come_are_closed_after_10_s,
+        ),
+        (
+            "a_client_that_takes_nothing_is_closed_after_30_s",
+            a_client_that_takes_nothing_is_closed_after_30_s,
+        ),
+        (
+            "a_client_that_reads_30_kib_a_second_is_served",
+            a_client_that_reads_30_kib_a_second_is_served,
+        ),
+        #[cfg(unix)]
+        (
+            "a_blocking_call_that_hangs_does_not_keep_the_process_alive",
+            a_blocking_call_that_hangs_does_not_keep_the_process_alive,
+        ),
+    ];
+    thread::scope(|scope| {
+        for (name, part) in parts {
+            let named = thread::Builder::new().name((*name).to_owned());
+            named.spawn_scoped(scope, part).expect("a thread");
+        }
+    });
+}
+
 /// Runs a test for each of these lessons, all at once; a failure names the lesson.
 fn for_each(lessons: &[&str], test: impl Fn(Server) + Sync) {
     thread::scope(|scope| {
@@ -48,14 +86,12 @@ fn for_each(lessons: &[&str], test: impl Fn(Server) + Sync) {
     });
 }
 
-#[test]
 fn slow_heads_and_idle_clients_are_closed_after_10_s() {
     for_each(&LESSONS, |server| {
         every_lesson::slow_heads_and_idle_clients_are_closed(&server);
     });
 }
 
-#[test]
 fn handshakes_that_do_not_come_are_closed_after_10_s() {
     for_each(&["https", "http2"], |server| {
         let start = Instant::now();
@@ -93,7 +129,6 @@ fn ask_for_lists(server: &Server) -> TcpStream {
     tcp
 }
 
-#[test]
 fn a_client_that_takes_nothing_is_closed_after_30_s() {
     for_each(&["rest"], |server| {
         let mut deaf = ask_for_lists(&server);
@@ -110,7 +145,6 @@ fn a_client_that_takes_nothing_is_closed_after_30_s() {
     });
 }
 
-#[test]
 fn a_client_that_reads_30_kib_a_second_is_served() {
     for_each(&["rest"], |server| {
         let mut slow = ask_for_lists(&server);
@@ -138,7 +172,6 @@ fn a_client_that_reads_30_kib_a_second_is_served() {
 /// A blocking call that hangs cannot be stopped by anything. The process ends all the same, when
 /// the 10 s of what is in flight are over.
 #[cfg(unix)]
-#[test]
 fn a_blocking_call_that_hangs_does_not_keep_the_process_alive() {
     let mut server = start("examples/hangs");
     let mut client = server.connect();

@@ -1,6 +1,5 @@
 //! The contract's row "many clients": 2,000 at once that idle, send half of something or never
 //! read cost a new client nothing.
-#![cfg(unix)]
 
 use std::net::TcpStream;
 
@@ -15,11 +14,7 @@ fn start(lesson: &str) -> Server {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit of open files");
     assert!(hard >= 4000, "ulimit -Hn is {hard}: {MANY} clients do not fit");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the hard limit");
-    let test = std::env::current_exe().expect("the path of this test");
-    let binary = test.ancestors().nth(2).expect("target/debug/deps/").join(lesson);
-    let there = binary.is_file();
-    assert!(there, "{} is not there: cargo test for all lessons", binary.display());
-    Server::start(binary.to_str().expect("UTF-8"))
+    Server::start(&super::binary(lesson))
 }
 
 /// Nobody was sent away, and a new client is served as if nobody else were there.
