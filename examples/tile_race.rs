@@ -44,7 +44,7 @@ async fn main() -> std::result::Result<(), CannotStart> {
     let given = std::env::args().nth(1);
     race(given).await.map_err(|error| {
         CannotStart(ko_en!(
-            "경주를 할 수 없습니다: {error}. http2 강의를 먼저 실행했는지 확인하세요: \
+            "경주를 할 수 없습니다: {error}. http2 수업을 먼저 실행했는지 확인하세요: \
              cargo run -p http2",
             "Cannot race: {error}. Is the lesson running? cargo run -p http2"
         ))
@@ -199,7 +199,7 @@ fn client(http2: bool) -> Result<Https> {
 async fn start() -> Result<(String, Child)> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     warn(ko_en!(
-        "http2 강의를 빌드하고 시작합니다.",
+        "http2 수업을 빌드하고 시작합니다.",
         "Building and starting the lesson http2."
     ));
     let mut command = Command::new(cargo);
@@ -223,7 +223,7 @@ async fn start() -> Result<(String, Child)> {
     let url = line.split_whitespace().last().filter(|url| url.starts_with("https:"));
     Ok((
         url.ok_or_else(|| {
-            ko_en!("http2 강의가 시작되지 않았습니다", "the lesson http2 did not start")
+            ko_en!("http2 수업이 시작되지 않았습니다", "the lesson http2 did not start")
         })?
         .to_owned(),
         server,

@@ -68,7 +68,7 @@ function explainTheEnd(ms) {
       "CRASH_AFTER_MS=off: no worker ends because of a request.");
   } else {
     put(element("crash"),
-      `이 강의의 워커는 첫 요청을 받고 ${ms / 1000}초 뒤에 일부러 코드 1로 종료합니다(CRASH_AFTER_MS=${ms}). 하던 `
+      `이 수업의 워커는 첫 요청을 받고 ${ms / 1000}초 뒤에 일부러 코드 1로 종료합니다(CRASH_AFTER_MS=${ms}). 하던 `
         + "응답은 마치고 종료하며, 마스터가 새 워커를 시작합니다. 이 화면과 /visits, /favicon.ico는 워커를 종료시키지 않습니다.",
       `A worker of this lesson ends on purpose, with code 1, ${ms / 1000} s after its first request `
         + `(CRASH_AFTER_MS=${ms}). It finishes the answers that it has begun, and the master starts a new worker. `

@@ -8,19 +8,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
 use common::ko_en;
-
-/// In the order of the course.
-const LESSONS: [&str; 9] = [
-    "hello",
-    "fs-html",
-    "rest",
-    "cookie",
-    "cookie-login",
-    "session",
-    "https",
-    "http2",
-    "cluster",
-];
+use testkit::LESSONS;
 
 /// An ignored test of a lesson: `#[ignore = "exercise: WHAT"] fn NAME()`.
 struct Exercise {
@@ -142,7 +130,7 @@ fn next(all: &[Exercise]) -> String {
     let (firsts, others) = (solved(true), solved(false));
     let lessons = LESSONS.len();
     let sum = ko_en!(
-        "강의 {lessons}개 가운데 {firsts}개를 풀었습니다. 더 해 보기: {others}개.",
+        "수업 {lessons}개 가운데 {firsts}개를 풀었습니다. 더 해 보기: {others}개.",
         "{firsts} of {lessons} lessons solved; of the exercises for more, {others}."
     );
     let open = |first| all.iter().find(|e| e.first == first && !e.passes);

@@ -23,3 +23,16 @@ use std::time::Duration;
 
 /// How long anything in a test may take. A hang is a failure, never a wait.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// All lessons, in the order of the course.
+pub const LESSONS: [&str; 9] = [
+    "hello",
+    "fs-html",
+    "rest",
+    "cookie",
+    "cookie-login",
+    "session",
+    "https",
+    "http2",
+    "cluster",
+];

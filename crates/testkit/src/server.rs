@@ -119,13 +119,10 @@ impl Server {
         self
     }
 
-    /// Runs a command and waits for nothing.
+    /// Runs a command that [`Server::command`] made and waits for nothing.
     #[track_caller]
-    pub fn spawned(command: &mut Command) -> Self {
-        let mut server = Self::quiet(command, Stdio::piped());
-        let process = server.process_mut();
-        process.stdout = collect(process.child.stdout.take().expect("piped")).0;
-        server
+    pub fn spawned(command: Command) -> Self {
+        Self::spawn(command).0
     }
 
     /// Runs a lesson's binary to its end, for what cannot start: its status and its stderr.

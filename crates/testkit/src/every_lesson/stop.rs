@@ -90,8 +90,7 @@ pub fn a_second_signal_ends_at_once(_: &str) {}
 pub fn signals_during_the_start_are_the_end(binary: &str) {
     for signals in [&["TERM"][..], &["HUP", "TERM"], &["TERM", "HUP"]] {
         for delay in (0..120).step_by(20) {
-            let mut command = Server::command(binary, &[]);
-            let mut server = Server::spawned(&mut command);
+            let mut server = Server::spawned(Server::command(binary, &[]));
             std::thread::sleep(Duration::from_millis(delay));
             for signal in signals {
                 if server.is_running() {

@@ -11,19 +11,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testkit::{Server, every_lesson, read};
-
-const LESSONS: [&str; 9] = [
-    "hello",
-    "fs-html",
-    "rest",
-    "cookie",
-    "cookie-login",
-    "session",
-    "https",
-    "http2",
-    "cluster",
-];
+use testkit::{LESSONS, Server, every_lesson, read};
 
 /// The path of a lesson's binary.
 fn binary(lesson: &str) -> String {
