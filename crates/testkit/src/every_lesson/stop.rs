@@ -217,4 +217,6 @@ pub fn a_second_signal_ends_a_server_whose_output_is_stuck(binary: &str) {
         }
         !server.is_running()
     });
+    // Not the 10 s of what is in flight: they end with status 0.
+    assert_eq!(server.wait().code(), Some(1), "{}", server.stderr());
 }
