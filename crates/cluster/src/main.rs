@@ -49,6 +49,8 @@ async fn run() -> Result<ExitCode, CannotStart> {
             Event::Online(pid) => say(format_args!("{pid}번 워커 실행")),
             // cluster.on("listening", …)
             Event::Listening(first_line) => say(first_line),
+            // cluster.on("message", …): examples/production listens to these
+            Event::Report(..) | Event::RollBegins | Event::RollEnds => {}
             // cluster.on("disconnect", …): it serves nobody new, and may not have ended yet
             Event::Disconnect(slot) if settings.respawn => master.fork(slot),
             Event::Disconnect(_) => {}

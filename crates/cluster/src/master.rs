@@ -3,6 +3,7 @@
 //! connection, and so nothing that a client sends can hurt it.
 
 mod limits;
+mod listeners;
 mod news;
 mod status;
 
@@ -15,21 +16,20 @@ use std::time::Duration;
 
 use common::connection::SHUTDOWN_LIMIT;
 use common::error::CannotStart;
-use common::guard::open_files;
 use common::ko_en;
 use common::listen::{Listener, listen};
 use common::log::warn;
 use common::stop::{Hangup, Signals};
 use tokio::process::Command;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, Interval, interval};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, Interval};
 
 use self::limits::kill_process;
-use self::news::{News, report, report_signals};
+use self::news::{News, report};
+use crate::Settings;
 use crate::channel::{self, Sender};
 use crate::message::{ToMaster, ToWorker};
 use crate::worker::SOCKET;
-use crate::{Schedule, Settings};
 
 /// A worker that lived this long is replaced at once: it was no bad start.
 const HEALTHY: Duration = Duration::from_secs(1);
@@ -64,10 +64,16 @@ pub enum Event {
     Disconnect(usize),
     /// A worker has ended.
     Exit(Exit),
+    /// A worker has said how it is: see [`crate::MasterHandle::report`].
+    Report(u32, String),
+    /// SIGHUP: the workers are replaced one by one from now on.
+    RollBegins,
+    /// All have been replaced, or a new one did not start.
+    RollEnds,
 }
 
-/// How a worker ended, in Node's words.
-pub struct Exit(u32, ExitStatus);
+/// How a worker ended, in Node's words; and its process id.
+pub struct Exit(pub u32, ExitStatus);
 
 /// The master of a cluster.
 pub struct Master {
@@ -132,6 +138,8 @@ struct Worker {
     untaken: VecDeque<(Instant, OwnedFd)>,
     not_before: Instant,
     requests: u64,
+    /// When it last said how it is. Without a word for some seconds it hangs.
+    reported: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -150,32 +158,7 @@ impl Master {
     pub async fn listen(port: u16, settings: &Settings) -> Result<Self, CannotStart> {
         let signals = Signals::catch(Hangup::Notifies)?;
         let listener = listen(port).await?;
-        let first_line = Some(listener.first_line("http"));
-        let loopback = listener.loopback;
-        let (listener, shared) = match settings.schedule {
-            Schedule::RoundRobin => (Some(listener), Vec::new()),
-            Schedule::Shared => (None, into_fds(listener)?),
-        };
-        let (reporter, news) = unbounded_channel();
-        tokio::spawn(report_signals(signals, reporter.clone()));
-        Ok(Self {
-            settings: settings.clone(),
-            phase: Phase::Running,
-            first_line,
-            loopback,
-            listener,
-            shared,
-            waiting: VecDeque::new(),
-            max_waiting: open_files::limit() as usize / 2,
-            workers: BTreeMap::new(),
-            slots: (0..settings.workers).map(|_| Slot::default()).collect(),
-            next: 0,
-            roll: None,
-            events: VecDeque::new(),
-            news,
-            reporter,
-            clock: interval(TICK),
-        })
+        Self::over(vec![listener], "http", signals, settings)
     }
 
     /// Starts a worker in a slot, at once or after a pause where the last one died young;
@@ -266,6 +249,7 @@ impl Master {
             untaken: VecDeque::new(),
             not_before: now,
             requests: 0,
+            reported: None,
         };
         self.workers.insert(pid, worker);
         Ok(())
@@ -303,6 +287,10 @@ impl Master {
             ToMaster::Leaving => self.leave(pid),
             ToMaster::Told => worker.told = true,
             ToMaster::Requests(count) => worker.requests = count,
+            ToMaster::Report(report) => {
+                worker.reported = Some(Instant::now());
+                self.events.push_back(Event::Report(pid, report));
+            }
             ToMaster::Status => self.workers[&pid].tell(ToWorker::Status(self.status())),
             ToMaster::Crash(pid) => {
                 self.workers.get(&pid).inspect(|worker| worker.tell(ToWorker::Crash));
@@ -385,6 +373,7 @@ impl Master {
         }
         if self.roll == Some(slot) {
             self.roll = None;
+            self.events.push_back(Event::RollEnds);
             warn(ko_en!(
                 "새 워커가 시작하지 못해 교체를 멈춥니다. 이전 워커는 그대로 둡니다.",
                 "The new worker does not start: the roll stops, and the old ones stay."
@@ -402,12 +391,16 @@ impl Master {
             "워커를 하나씩 교체합니다: {program} → {real}",
             "Replacing the workers one by one: {program} → {real}"
         ));
+        self.events.push_back(Event::RollBegins);
         self.roll_on(0);
     }
 
     fn roll_on(&mut self, slot: usize) {
         self.roll = (slot < self.slots.len()).then_some(slot);
-        self.roll.inspect(|slot| self.start(*slot));
+        match self.roll {
+            Some(slot) => self.start(slot),
+            None => self.events.push_back(Event::RollEnds),
+        }
     }
 
     fn finish(&mut self) {
@@ -463,9 +456,4 @@ impl Worker {
 /// woken by what the client sends.
 async fn accept(listener: &Option<Listener>) -> Option<OwnedFd> {
     Some(listener.as_ref()?.next().await.into_std().ok()?.into())
-}
-
-fn into_fds(listener: Listener) -> io::Result<Vec<OwnedFd>> {
-    let sockets = listener.sockets.into_iter();
-    sockets.map(|socket| Ok(socket.into_std()?.into())).collect()
 }

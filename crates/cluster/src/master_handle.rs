@@ -94,6 +94,17 @@ impl MasterHandle {
         (!json.is_empty()).then_some(json)
     }
 
+    /// Says how this worker is, as `Event::Report` for the master's `main`. A worker that has
+    /// done so once does it again every second: one that falls silent for 5 s is killed.
+    pub fn report(&self, report: String) {
+        self.tell(ToMaster::Report(report));
+    }
+
+    /// Whether connections of this worker are to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Asks the master to have a worker end with status 1.
     pub fn crash(&self, pid: u32) {
         self.tell(ToMaster::Crash(pid));

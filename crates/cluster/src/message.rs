@@ -19,6 +19,7 @@
 //! | `Leaving` | hands it no more, closes the channel, has it replaced |
 //! | `Told` | closes the listener once all have said so |
 //! | `Requests(7)` | shows that number on the page |
+//! | `Report` | passes it on to `main`; none for 5 s after the last one, and it kills the worker |
 //! | `Status` | answers with `Status` |
 //! | `Crash(101)` | passes it on to the worker with that process id |
 
@@ -56,6 +57,8 @@ pub enum ToMaster {
     Told,
     /// So many requests it has answered until now.
     Requests(u64),
+    /// How it is, in words that its program chooses.
+    Report(String),
     /// How are all workers?
     Status,
     /// The worker with this process id is to end.

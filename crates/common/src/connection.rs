@@ -1,8 +1,9 @@
 //! The connections of one server: how many may be open at once, what each of them is doing,
 //! and their end.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -70,6 +71,7 @@ impl Connections {
             // A token of its own: to ask it locks nobody else out.
             stop: self.stop.child_token(),
             loopback: self.loopback,
+            client: OnceLock::new(),
             received: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
             _place: place,
@@ -101,6 +103,8 @@ pub struct Connection {
     pub stop: CancellationToken,
     /// Whether the server listens on loopback addresses alone.
     pub loopback: bool,
+    /// Who is at the other end, for whoever asks behind a load balancer.
+    pub client: OnceLock<IpAddr>,
     received: AtomicBool,
     unanswered: AtomicBool,
     _place: Place,

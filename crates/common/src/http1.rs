@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -20,6 +20,15 @@ use crate::{Error, Reply, Request, guard, wire};
 /// How long a client may take over the head of a request. hyper's clock starts when it begins
 /// to wait, so this is also how long a keep-alive connection may idle.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a keep-alive connection may idle in this process, where that is not
+/// [`HEADER_TIMEOUT`]: behind a load balancer longer than the balancer keeps it.
+pub static IDLE_LIMIT: OnceLock<Duration> = OnceLock::new();
+
+/// How long a keep-alive connection may idle.
+pub fn idle_limit() -> Duration {
+    IDLE_LIMIT.get().copied().unwrap_or(HEADER_TIMEOUT)
+}
 
 /// The largest head of a request, in bytes; Node's limit, too.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -45,7 +54,7 @@ where
         http1::Builder::new()
             // Without a timer the header timeout does nothing, and says nothing.
             .timer(OneTimer::default())
-            .header_read_timeout(HEADER_TIMEOUT)
+            .header_read_timeout(idle_limit())
             .max_buf_size(MAX_HEAD)
             // A client may say that it sends no more (`nc -N`) and still wait for the answer.
             .half_close(true)

@@ -1,8 +1,10 @@
 //! Where connections come from: `HOST` and `PORT`, the listening sockets, the first line.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -48,20 +50,7 @@ pub struct Listener {
 /// Arguments on the command line, a bad `HOST` or `PORT`, a port that is taken or forbidden.
 pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
     no_arguments()?;
-    let asked = number("PORT", 0..=u16::MAX, 8090)?;
-    let (host, addresses) = host_from_env().await?;
-    let mut port = asked.unwrap_or(port);
-    let mut opened = Listener::open(&host, &addresses, port);
-    let forbidden = |e: &io::Error| e.kind() == ErrorKind::PermissionDenied;
-    if port == 443 && asked.is_none() && opened.as_ref().is_err_and(forbidden) {
-        warn(ko_en!(
-            "443번 포트는 관리자만 열 수 있어 8443번 포트를 씁니다.",
-            "Port 443 is kept for the administrator: using port 8443."
-        ));
-        port = 8443;
-        opened = Listener::open(&host, &addresses, port);
-    }
-    opened.map_err(|error| cannot_bind("PORT", &host, port, &error))
+    listen_beside("PORT", port).await
 }
 
 /// A second listener of the same server, on the port that the environment variable `name`
@@ -70,24 +59,37 @@ pub async fn listen(port: u16) -> Result<Listener, CannotStart> {
 /// # Errors
 /// As [`listen`], with that variable's name.
 pub async fn listen_beside(name: &str, port: u16) -> Result<Listener, CannotStart> {
-    let port = number(name, 0..=u16::MAX, 8090)?.unwrap_or(port);
+    let asked = number(name, 0..=u16::MAX, 8090)?;
     let (host, addresses) = host_from_env().await?;
-    let opened = Listener::open(&host, &addresses, port);
+    let mut port = asked.unwrap_or(port);
+    let mut opened = Listener::open(&host, &addresses, port);
+    let forbidden = |e: &io::Error| e.kind() == ErrorKind::PermissionDenied;
+    if port < 1024 && asked.is_none() && opened.as_ref().is_err_and(forbidden) {
+        let instead = port + 8000;
+        warn(ko_en!(
+            "{port}번 포트는 관리자만 열 수 있어 {instead}번 포트를 씁니다.",
+            "Port {port} is kept for the administrator: using port {instead}."
+        ));
+        port = instead;
+        opened = Listener::open(&host, &addresses, port);
+    }
     opened.map_err(|error| cannot_bind(name, &host, port, &error))
 }
 
 impl Listener {
     fn open(host: &str, addresses: &[IpAddr], port: u16) -> io::Result<Self> {
         let sockets = bind_all(addresses, port)?;
-        let port = sockets[0].local_addr()?.port();
-        let loopback = addresses.iter().all(|a| a.to_canonical().is_loopback());
-        Ok(Self { host: host.into(), port, loopback, ..Self::inherited(sockets) })
+        Ok(Self { host: host.into(), ..Self::inherited(sockets) })
     }
 
     /// Listening sockets that this process has from another one.
     pub fn inherited(sockets: Vec<TcpListener>) -> Self {
-        let failing = AtomicBool::new(false);
-        Self { sockets, port: 0, loopback: false, host: String::new(), failing }
+        let addresses = sockets.iter().filter_map(|socket| socket.local_addr().ok());
+        let addresses: Vec<_> = addresses.collect();
+        let (host, port) =
+            addresses.first().map(|a| (a.ip().to_string(), a.port())).unwrap_or_default();
+        let loopback = addresses.iter().all(|a| a.ip().to_canonical().is_loopback());
+        Self { sockets, port, loopback, host, failing: AtomicBool::new(false) }
     }
 
     /// Waits for the next connection on any of the sockets. Dropping the future loses none.
@@ -95,15 +97,11 @@ impl Listener {
     /// # Errors
     /// Whatever `accept(2)` says: a client that left again, or no file descriptor to spare.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _) = match &self.sockets[..] {
-            [one] => one.accept().await?,
-            [one, two, ..] => tokio::select! {
-                accepted = one.accept() => accepted?,
-                accepted = two.accept() => accepted?,
-            },
-            [] => std::future::pending().await,
-        };
-        Ok(stream)
+        let any = poll_fn(|cx| {
+            let mut accepted = self.sockets.iter().map(|socket| socket.poll_accept(cx));
+            accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
+        });
+        any.await.map(|(stream, _)| stream)
     }
 
     /// As [`Listener::accept`], but a failure is not the end: it is logged once, and after a

@@ -37,6 +37,8 @@ pub enum Hangup {
 /// What signals have asked of this process.
 #[derive(Clone, Default)]
 pub struct Signals {
+    /// A signal to stop has come. [`Signals::stop`] follows, with [`Signals::catch`] at once.
+    pub draining: CancellationToken,
     /// Stop: SIGINT (Ctrl+C), SIGTERM (`kill`), or the terminal is gone.
     pub stop: CancellationToken,
     /// Stop at once: a second signal. The process ends 50 ms later with status 1.
@@ -54,6 +56,15 @@ impl Signals {
     /// # Errors
     /// The system refuses a thread, or to tell us of signals.
     pub fn catch(hangup: Hangup) -> io::Result<Self> {
+        Self::catch_and_wait(hangup, Duration::ZERO)
+    }
+
+    /// As [`Signals::catch`], but the server is to stop `delay` after the signal only: until
+    /// then a load balancer may find out, and send nobody new.
+    ///
+    /// # Errors
+    /// As [`Signals::catch`].
+    pub fn catch_and_wait(hangup: Hangup, delay: Duration) -> io::Result<Self> {
         let signals = Self::default();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -61,25 +72,31 @@ impl Signals {
             let _in_runtime = runtime.enter();
             Caught::new(hangup)?
         };
-        let watch = signals.clone().watch(caught);
+        let watch = signals.clone().watch(caught, delay);
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || runtime.block_on(watch))?;
         Ok(signals)
     }
 
-    async fn watch(self, mut caught: Caught) {
+    async fn watch(self, mut caught: Caught, delay: Duration) {
         while !caught.next_is_stop().await {
             self.hangup.notify_one();
         }
-        self.stop.cancel();
+        self.draining.cancel();
         let second = async { while !caught.next_is_stop().await {} };
+        let stop = async {
+            sleep(delay).await;
+            self.stop.cancel();
+            sleep(LAST_RESORT).await;
+        };
         tokio::select! {
             () = second => {
                 warn(ko_en!("두 번째 신호: 바로 끝냅니다.", "A second signal: ending at once."));
             }
-            () = sleep(LAST_RESORT) => std::process::exit(0),
+            () = stop => std::process::exit(0),
         }
+        self.stop.cancel();
         self.at_once.cancel();
         sleep(AT_ONCE).await;
         std::process::exit(1);

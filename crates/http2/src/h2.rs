@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use common::connection::Connection;
 use common::guard::stream::{GuardedStream, WRITE_TIMEOUT};
-use common::http1::{FIRST_BYTE, HEADER_TIMEOUT, MAX_HEAD};
+use common::http1::{FIRST_BYTE, MAX_HEAD, idle_limit};
 use common::{Error, Reply, Request, body, guard, ko_en, wire};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
@@ -99,7 +99,7 @@ where
         biased;
         _ = http.as_mut() => return,
         () = connection.stop.cancelled() => {}
-        () = streams.idle_for(HEADER_TIMEOUT) => {}
+        () = streams.idle_for(idle_limit()) => {}
         () = streams.stalled() => return,
     }
     if !connection.has_received() && !connection.stop.is_cancelled() {

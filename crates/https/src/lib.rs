@@ -19,7 +19,7 @@ use common::{Error, Reply, Request, ko_en, reply};
 use hyper::StatusCode;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -64,7 +64,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     // Before signals are caught: should this have to wait, Ctrl+C ends it.
-    let certificate = Arc::new(Current(RwLock::new(read()?.0)));
+    let certificate = Arc::new(Current::new(read()?));
     let signals = Signals::catch(Hangup::Notifies)?;
     let loopback = listeners.iter().all(|(listener, _)| listener.loopback);
     let connections = Connections::new(open_files::limit(), signals.stop, loopback);
@@ -79,8 +79,15 @@ where
         let connect = move |stream, connection: Arc<Connection>| {
             let (tls, speak) = (tls.clone(), speak.clone());
             async move {
-                if let Some(stream) = tls.accept(stream, &connection).await {
-                    speak(stream, connection).await;
+                match tls.accept(stream, &connection).await {
+                    Some(Accepted::Tls(stream)) => speak(stream, connection).await,
+                    Some(Accepted::Plain(stream)) => {
+                        http1(stream, connection, |request| {
+                            plain_http(request, &tls.url)
+                        })
+                        .await;
+                    }
+                    None => {}
                 }
             }
         };
@@ -92,6 +99,18 @@ where
     }
     connections.finish().await;
     std::process::exit(0);
+}
+
+/// How a client begins.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation a connection"
+)]
+pub enum Accepted {
+    /// With a handshake.
+    Tls(TlsStream<TcpStream>),
+    /// With `http://` on the port of `https://`.
+    Plain(TcpStream),
 }
 
 /// What one listener offers its clients.
@@ -111,29 +130,44 @@ impl Tls {
         protocols: Protocols,
         url: String,
     ) -> Result<Self, CannotStart> {
-        let config = config(certificate, protocols).map_err(io::Error::other)?;
+        // Who was here already may resume, which saves a signature and a round trip.
+        let tickets = ring::Ticketer::new().map_err(io::Error::other)?;
+        Self::with_tickets(certificate, protocols, url, tickets)
+    }
+
+    /// As [`Tls::new`], with other keys of session tickets: those that several processes share.
+    ///
+    /// # Errors
+    /// None that a certificate or a ticket could cause.
+    pub fn with_tickets(
+        certificate: Arc<Current>,
+        protocols: Protocols,
+        url: String,
+        tickets: Arc<dyn ProducesTickets>,
+    ) -> Result<Self, CannotStart> {
+        let mut config = config(certificate, protocols).map_err(io::Error::other)?;
+        config.ticketer = tickets;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Ok(Self { url, acceptor, warned: Mutex::default() })
     }
 
     /// The handshake, under its time limit. Nothing comes back where there was none: the client
-    /// was too slow, does not trust us, or spoke plain HTTP (which is answered here).
+    /// was too slow, or does not trust us.
     pub async fn accept(
         &self,
         stream: TcpStream,
         connection: &Arc<Connection>,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<Accepted> {
         let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
         let first = first_byte(&stream, &connection.stop);
         let first = timeout_at(deadline, first).await.ok()??;
         // The first byte of TLS is 22 (RFC 8446 section 5.1); a letter begins a method of HTTP.
         if first.is_ascii_alphabetic() {
-            let to_https = |request| plain_http(request, &self.url);
-            http1(stream, connection.clone(), to_https).await;
-            return None;
+            return Some(Accepted::Plain(stream));
         }
         let handshake = timeout_at(deadline, self.acceptor.accept(stream));
-        handshake.await.ok()?.inspect_err(|error| self.explain(error)).ok()
+        let tls = handshake.await.ok()?.inspect_err(|error| self.explain(error)).ok();
+        tls.map(Accepted::Tls)
     }
 
     /// A failed handshake is the client's affair, but for one reason that every learner meets:
@@ -186,8 +220,6 @@ fn config(
         .with_no_client_auth()
         .with_cert_resolver(certificate);
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().into()).collect();
-    // Who was here already may resume, which saves a signature and a round trip.
-    config.ticketer = ring::Ticketer::new()?;
     Ok(config)
 }
 
@@ -198,6 +230,13 @@ fn provider() -> Arc<CryptoProvider> {
 /// The certificate that new connections get.
 #[derive(Debug)]
 pub struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    /// This certificate.
+    pub fn new(certificate: Certificate) -> Self {
+        Self(RwLock::new(certificate.0))
+    }
+}
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

@@ -14,6 +14,9 @@ use super::{Master, Phase, State, Worker};
 /// cannot be called back, so nothing less lets another worker serve that client.
 const HANGS: Duration = Duration::from_secs(5);
 
+/// One that has been saying how it is, and does not say it for this long, hangs too.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// How long a client waits for a worker where none can take it.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -33,7 +36,8 @@ impl Master {
         }
         for (pid, worker) in &self.workers {
             let too_late = worker.limit.is_some_and(|limit| now >= limit);
-            if too_late || worker.has_left_untaken_for(HANGS) {
+            let is_silent = worker.reported.is_some_and(|at| at + SILENT <= now);
+            if too_late || is_silent || worker.has_left_untaken_for(HANGS) {
                 kill_process(*pid);
             }
         }

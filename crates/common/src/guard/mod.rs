@@ -26,7 +26,7 @@ pub mod timer;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hyper::body::Body;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
@@ -34,6 +34,9 @@ use hyper::{Method, StatusCode, Uri, Version};
 
 use crate::connection::Connection;
 use crate::{Error, Reply, Request, body, ko_en};
+
+/// Called with each request that is refused here and that no handler sees: for an access log.
+pub static ON_REFUSAL: OnceLock<fn(&Request, &Connection, StatusCode)> = OnceLock::new();
 
 /// One request: what every lesson refuses, then the lesson's own handler.
 ///
@@ -71,6 +74,9 @@ where
             }
         }
         Err(error) => {
+            if let Some(tell) = ON_REFUSAL.get() {
+                tell(&request, connection, error.status);
+            }
             if !is_http1 {
                 tokio::spawn(body::discard(request.into_body()));
             }
