@@ -87,6 +87,17 @@ impl Worker {
         self.master.clone()
     }
 
+    /// Whether all listeners are on loopback addresses.
+    pub fn loopback(&self) -> bool {
+        self.loopback
+    }
+
+    /// The port of the first socket that this worker accepts from itself.
+    pub fn port(&self) -> u16 {
+        let first = self.listeners.first().and_then(|first| first.local_addr().ok());
+        first.map_or(0, |address| address.port())
+    }
+
     /// Does `connect` with each connection that comes, until the master says that no more
     /// will, or is gone; then finishes what is in flight. Returns the status to exit with.
     ///

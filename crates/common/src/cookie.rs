@@ -108,6 +108,10 @@ pub fn remove(reply: &mut Reply, name: &str) -> Result<(), Error> {
 }
 
 fn append(reply: &mut Reply, mut cookie: Cookie<'_>) -> Result<(), Error> {
+    // Browsers take a cookie with such a name in no other way (RFC 6265bis section 4.1.3).
+    if ["__Host-", "__Secure-"].iter().any(|prefix| cookie.name().starts_with(prefix)) {
+        cookie.set_secure(true);
+    }
     cookie.set_http_only(true);
     cookie.set_same_site(SameSite::Lax);
     cookie.set_path("/");
@@ -249,6 +253,21 @@ mod tests {
             assert!(attributes.iter().any(|a| a == attribute), "{attributes:?}");
         }
         assert!(attributes.iter().any(|a| a.starts_with("Expires=")), "{attributes:?}");
+    }
+
+    #[test]
+    fn a_name_that_demands_it_makes_a_secure_cookie() {
+        for (name, secure) in [("__Host-a", true), ("__Secure-a", true), ("a", false)] {
+            let (mut first, mut last) =
+                (crate::reply::redirect("/"), crate::reply::redirect("/"));
+            set(&mut first, name, "1", Duration::from_secs(300)).unwrap();
+            remove(&mut last, name).unwrap();
+            for reply in [first, last] {
+                let (_, attributes) = set_cookie(&reply);
+                let is = |a: &str| attributes.iter().any(|other| other == a);
+                assert!(is("Secure") == secure && is("Path=/"), "{name}: {attributes:?}");
+            }
+        }
     }
 
     #[test]

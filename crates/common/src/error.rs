@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::{fmt, io};
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 
 use crate::ko_en;
 use crate::log::{Escaped, warn};
@@ -22,12 +22,15 @@ pub struct Error {
     pub detail: Option<String>,
     /// The methods that a 405 names (RFC 9110 section 15.5.6).
     pub allow: Option<HeaderValue>,
+    /// In how many seconds a 429 or 503 may have passed (RFC 9110 section 10.2.3).
+    pub retry_after: Option<u32>,
 }
 
 impl Error {
     /// An error with this status and this line.
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), detail: None, allow: None }
+        let message = message.into();
+        Self { status, message, detail: None, allow: None, retry_after: None }
     }
 
     /// 400: the request is wrong; `message` says what would be right.
@@ -46,6 +49,12 @@ impl Error {
         self
     }
 
+    /// The same error with the advice to come again in so many seconds.
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// The reply that the client gets. The detail, if there is one, is logged.
     pub fn into_reply(self) -> Reply {
         if let Some(detail) = self.detail {
@@ -55,6 +64,9 @@ impl Error {
         let mut reply = reply::text(self.status, self.message);
         if let Some(allow) = self.allow {
             reply.headers_mut().insert(ALLOW, allow);
+        }
+        if let Some(seconds) = self.retry_after {
+            reply.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         reply
     }

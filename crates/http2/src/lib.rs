@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 pub use h2::http2;
 
 /// HTTP/2, and HTTP/1.1 for clients that have no HTTP/2.
-const HTTP2: Protocols = &["h2", "http/1.1"];
+pub const HTTP2: Protocols = &["h2", "http/1.1"];
 
 /// What `ALPN` says: `http/1.1` to do without HTTP/2, `h2` to do without HTTP/1.1; not set,
 /// both.

@@ -121,8 +121,8 @@ fn is_demoted(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
-/// Reads `redis://[user:password@]host[:port][/number]`.
-fn parse(url: &str) -> Option<ConnectionInfo> {
+/// Reads `redis://[user:password@]host[:port][/number]`; nothing where it is no such URL.
+pub fn parse(url: &str) -> Option<ConnectionInfo> {
     // An `@` behind the address: a password with a bare `/`, `?` or `#` in it, the first half
     // of which would be taken for a host, and shown as one.
     let (_, rest) = url.split_once("://")?;

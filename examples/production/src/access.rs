@@ -1,0 +1,122 @@
+//! The access log: one line for each request, whatever becomes of it.
+
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use common::connection::Connection;
+use common::{Reply, Request};
+use hyper::body::Body;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{StatusCode, Version};
+use tracing::{error, info};
+
+use crate::metrics;
+use crate::site::route;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Lines on standard output, as JSON or as text, from this level on.
+pub fn start(json: bool, level: tracing::Level) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(false)
+        // A standard output that is closed is nobody's error.
+        .log_internal_errors(false);
+    if json { log.json().flatten_event(true).init() } else { log.init() }
+}
+
+/// One request. Its line is written when this is dropped, so also for a client that went away
+/// before its answer (499, as nginx has it) and for a handler that panicked.
+pub struct Entry {
+    client: IpAddr,
+    id: HeaderValue,
+    trace: Option<HeaderValue>,
+    method: hyper::Method,
+    path: String,
+    version: Version,
+    began: Instant,
+    status: u16,
+    bytes: u64,
+}
+
+impl Entry {
+    /// A request that has come. Its `X-Request-Id` is kept, or it is given one.
+    pub fn new(request: &Request, client: IpAddr) -> Self {
+        let headers = request.headers();
+        let id = headers.get(REQUEST_ID).filter(|id| is_id(id)).cloned();
+        Self {
+            client,
+            id: id.unwrap_or_else(new_id),
+            trace: headers.get(TRACEPARENT).filter(|trace| is_id(trace)).cloned(),
+            method: request.method().clone(),
+            // Without what stands behind the `?`, which may be secret.
+            path: request.uri().path().to_owned(),
+            version: request.version(),
+            began: Instant::now(),
+            status: 499,
+            bytes: 0,
+        }
+    }
+
+    /// Its answer. The ids go with it.
+    pub fn answered(&mut self, reply: &mut Reply) {
+        self.status = reply.status().as_u16();
+        self.bytes = reply.body().size_hint().exact().unwrap_or_default();
+        reply.headers_mut().insert(REQUEST_ID, self.id.clone());
+        if let Some(trace) = &self.trace {
+            reply.headers_mut().insert(TRACEPARENT, trace.clone());
+        }
+    }
+}
+
+/// One that `common::guard` has refused, and that no handler sees.
+pub fn refused(request: &Request, connection: &Connection, status: StatusCode) {
+    let nobody = IpAddr::from([0, 0, 0, 0]);
+    let mut entry =
+        Entry::new(request, connection.client.get().copied().unwrap_or(nobody));
+    entry.status = status.as_u16();
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let status = if std::thread::panicking() { 500 } else { self.status };
+        let (route, duration) = (route(&self.path), self.began.elapsed());
+        metrics::answered(route, status, duration);
+        let us = duration.as_micros() as u64;
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let (id, trace) = (text(&self.id), self.trace.as_ref().map(text));
+        let (client, worker) = (self.client, std::process::id());
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    id, trace, %client, method = %self.method, route, path = ?self.path,
+                    status, bytes = self.bytes, us, protocol = ?self.version, worker,
+                )
+            };
+        }
+        if status >= 500 { line!(error) } else { line!(info) }
+    }
+}
+
+/// Letters, digits, and what UUIDs and the like have besides, up to 64: fit for any log.
+fn is_id(id: &HeaderValue) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=64).contains(&id.len()) && id.as_bytes().iter().all(plain)
+}
+
+/// A number that is drawn once for each process, and a count.
+fn new_id() -> HeaderValue {
+    static PROCESS: OnceLock<String> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let process = PROCESS.get_or_init(|| {
+        session::Id::random()
+            .map_or_else(|_| std::process::id().to_string(), |id| id.to_string())
+    });
+    let count = COUNT.fetch_add(1, Relaxed);
+    let id = format!("{}-{count}", &process[..process.len().min(16)]);
+    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
+}

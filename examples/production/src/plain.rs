@@ -1,0 +1,60 @@
+//! Plain HTTP: sends everybody on to `https`, and answers whoever issues our certificate.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use common::reply;
+use common::{Error, Reply, Request};
+use hyper::StatusCode;
+use hyper::header::{HOST, HeaderValue, LOCATION};
+
+/// What plain HTTP needs to know.
+pub struct Plain {
+    /// The port of `https`.
+    pub port: u16,
+    /// `ACME_DIR`, into which an ACME client (certbot `--webroot`, lego) writes its files.
+    pub acme: Option<PathBuf>,
+}
+
+impl Plain {
+    /// 308 to the same path by `https` (RFC 9110 section 15.4.9), whatever the method was.
+    ///
+    /// # Errors
+    /// 404 for a file of ACME that is not there.
+    pub async fn handle(&self, request: Request) -> Result<Reply, Error> {
+        let path = request.uri().path();
+        // RFC 8555 section 8.3: the answer to a challenge comes by plain HTTP.
+        if let Some(token) = path.strip_prefix("/.well-known/acme-challenge/") {
+            return challenge(self.acme.as_deref(), token).await;
+        }
+        // `guard` has looked at it: there is one, and it is a host.
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let host = host.unwrap_or_default();
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let port =
+            if self.port == 443 { String::new() } else { format!(":{}", self.port) };
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let location = HeaderValue::try_from(format!("https://{name}{port}{path}"));
+        let mut reply = reply::text(StatusCode::PERMANENT_REDIRECT, "");
+        reply.headers_mut().insert(LOCATION, location.map_err(io::Error::other)?);
+        Ok(reply)
+    }
+}
+
+async fn challenge(folder: Option<&Path>, token: &str) -> Result<Reply, Error> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let Some(folder) = folder.filter(|_| !token.is_empty() && token.bytes().all(plain))
+    else {
+        return Err(Error::not_found());
+    };
+    let path = folder.join(token);
+    let file = tokio::task::spawn_blocking(move || std::fs::read(path));
+    match file.await.map_err(io::Error::other)? {
+        Ok(text) => Ok(reply::text(StatusCode::OK, text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::not_found()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Who the client is, behind a load balancer: the PROXY protocol before a connection, and
+//! `Forwarded` or `X-Forwarded-For` in a request. Both are believed from `PROXY_FROM` alone.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::header::FORWARDED;
+use ipnet::IpNet;
+use ppp::{HeaderResult, PartialResult, v1, v2};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// How long a load balancer may take over its line.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest line: 107 bytes in version 1; here version 2 may be that of HAProxy with its
+/// extensions.
+const LONGEST: usize = 536;
+
+/// How soon the rest of a line that was cut in two is looked for.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Takes the PROXY line from a connection, where a trusted balancer sends one, and returns who
+/// the client is. Nothing for a line that is broken, or does not come.
+pub async fn client(stream: &mut TcpStream, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = stream.peer_addr().ok()?.ip().to_canonical();
+    if !is_in(trusted, peer) {
+        return Some(peer);
+    }
+    let mut bytes = [0; LONGEST];
+    let line = async {
+        loop {
+            let count = stream.peek(&mut bytes).await.ok().filter(|count| *count > 0)?;
+            let bytes = &bytes[..count];
+            if bytes[0] != b'P' && bytes[0] != b'\r' {
+                return Some((peer, 0)); // TLS or HTTP without a PROXY line
+            }
+            let result = HeaderResult::parse(bytes);
+            if result.is_complete() || count == LONGEST {
+                return line(result, peer)
+                    .or_else(|| is_http(bytes).then_some((peer, 0)));
+            }
+            sleep(AGAIN).await;
+        }
+    };
+    let (client, length) = timeout(LIMIT, line).await.ok()??;
+    stream.read_exact(&mut bytes[..length]).await.ok()?;
+    Some(client)
+}
+
+/// `POST` begins as `PROXY` does.
+fn is_http(bytes: &[u8]) -> bool {
+    !bytes.starts_with(b"PROXY") && bytes[0] == b'P'
+}
+
+/// The client that a PROXY line names, and the length of the line in bytes.
+fn line(result: HeaderResult<'_>, peer: IpAddr) -> Option<(IpAddr, usize)> {
+    match result {
+        HeaderResult::V1(Ok(header)) => {
+            let client = match header.addresses {
+                v1::Addresses::Tcp4(ip) => ip.source_address.into(),
+                v1::Addresses::Tcp6(ip) => ip.source_address.into(),
+                v1::Addresses::Unknown => peer,
+            };
+            Some((client, header.header.len()))
+        }
+        HeaderResult::V2(Ok(header)) => {
+            let client = match header.addresses {
+                // The balancer itself, looking whether we are there.
+                _ if header.command == v2::Command::Local => peer,
+                v2::Addresses::IPv4(ip) => ip.source_address.into(),
+                v2::Addresses::IPv6(ip) => ip.source_address.into(),
+                _ => peer,
+            };
+            Some((client, header.len()))
+        }
+        _ => None,
+    }
+}
+
+/// Who the client of one request is: the last address that was added by somebody whom we do
+/// not trust to name another (RFC 7239 section 5.2).
+pub fn forwarded(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
+    if !is_in(trusted, peer) {
+        return peer;
+    }
+    let lists = |name: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut hops: Vec<String> =
+        lists(FORWARDED.as_str()).iter().filter_map(|hop| for_(hop)).collect();
+    if hops.is_empty() {
+        hops = lists("x-forwarded-for");
+    }
+    let mut client = peer;
+    for hop in hops.iter().rev() {
+        let Some(address) = address(hop) else { break };
+        client = address;
+        if !is_in(trusted, client) {
+            break;
+        }
+    }
+    client
+}
+
+/// `for=192.0.2.1;proto=https`
+fn for_(hop: &str) -> Option<String> {
+    hop.split(';').find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("for").then(|| value.trim_matches('"').to_owned())
+    })
+}
+
+/// An address, with or without a port: `192.0.2.1:80`, `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = || text.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let socket = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    bare().or_else(socket).map(|address| address.to_canonical())
+}
+
+/// Whether an address is in one of these networks.
+pub fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_hop_that_nobody_vouches_for_is_the_client() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for (name, value, client) in [
+            ("x-forwarded-for", "1.1.1.1, 2.2.2.2", "2.2.2.2"),
+            ("x-forwarded-for", "1.1.1.1, 10.0.0.2", "1.1.1.1"),
+            ("x-forwarded-for", "nonsense, 10.0.0.2", "10.0.0.2"),
+            ("x-forwarded-for", "", "10.0.0.1"),
+            (
+                "forwarded",
+                "for=1.1.1.1, for=\"[2001:db8::1]:80\";proto=https",
+                "2001:db8::1",
+            ),
+            ("forwarded", "proto=http;For=2.2.2.2:99", "2.2.2.2"),
+            ("forwarded", "for=_hidden", "10.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            let peer = "10.0.0.1".parse().unwrap();
+            assert_eq!(
+                forwarded(&headers, peer, &trusted).to_string(),
+                client,
+                "{value}"
+            );
+            let stranger = "9.9.9.9".parse().unwrap();
+            assert_eq!(forwarded(&headers, stranger, &trusted), stranger);
+        }
+    }
+}
