@@ -60,6 +60,7 @@ impl fmt::Display for Id {
 }
 
 /// Where the sessions are: `const session = {}` in Node.
+#[allow(clippy::large_enum_variant, reason = "a process has one, and moves it once")]
 pub enum Store {
     /// In this process. Nobody else sees them, and they end with it.
     Memory(memory::Memory),

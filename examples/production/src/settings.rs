@@ -1,6 +1,5 @@
 //! What the environment asks of this server, and the file that may stand in for it.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -183,5 +182,5 @@ pub fn apply_file() -> Result<(), CannotStart> {
         command.env(name.trim(), value);
         names = names + " " + name.trim();
     }
-    Err(io::Error::from(command.env(APPLIED, names).exec()).into())
+    Err(command.env(APPLIED, names).exec().into())
 }

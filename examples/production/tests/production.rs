@@ -1,0 +1,631 @@
+//! The whole program over the wire: real binary, real Redis, real signals.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testkit::{Client, RedisServer, Server, TempDir, wait_until};
+
+const BIN: &str = env!("CARGO_BIN_EXE_production");
+
+/// A running server, and its two other ports.
+struct Running {
+    server: Server,
+    plain: String,
+    admin: String,
+}
+
+fn command(vars: &[(&str, &str)]) -> Command {
+    let mut command = Server::command(BIN, &[("HTTP_PORT", "0"), ("ADMIN_PORT", "0")]);
+    command.env("LC_ALL", "C").envs(vars.iter().copied());
+    command
+}
+
+#[track_caller]
+fn start(vars: &[(&str, &str)]) -> Running {
+    start_command(command(vars))
+}
+
+#[track_caller]
+fn start_command(command: Command) -> Running {
+    let mut server = Server::start_command(command);
+    server.certs = None; // any certificate
+    let url = |text: &str| {
+        let stderr = server.stderr();
+        let rest =
+            stderr.split(text).nth(1).unwrap_or_else(|| panic!("{text} in {stderr}"));
+        let rest = rest.split("http://").nth(1).unwrap_or_default();
+        rest.split('/').next().unwrap_or_default().to_owned()
+    };
+    let (plain, admin) = (url("HTTP, which leads"), url("/metrics:"));
+    Running { server, plain, admin }
+}
+
+impl Running {
+    #[track_caller]
+    fn admin(&self, path: &str) -> testkit::Answer {
+        Client::connect(&self.admin).request("GET", path, &[], b"")
+    }
+
+    #[track_caller]
+    fn ready_is(&self, answer: &str) {
+        wait_until(&format!("/readyz {answer:?}"), || {
+            self.admin("/readyz").text().trim() == answer
+        });
+    }
+
+    #[track_caller]
+    fn metric(&self, name: &str) -> f64 {
+        let metrics = self.admin("/metrics").expect(200);
+        let line = metrics.text().lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Signs up and returns the `Cookie` that a browser would send.
+    #[track_caller]
+    fn sign_up(&self, name: &str) -> String {
+        let form = format!("name={name}&password=correct+horse");
+        cookie(&self.server.request("POST", "/signup", &[], form).expect(303))
+    }
+
+    #[track_caller]
+    fn with(
+        &self,
+        cookie: &str,
+        method: &str,
+        path: &str,
+        form: &str,
+    ) -> testkit::Answer {
+        self.server.request(method, path, &[("Cookie", cookie)], form)
+    }
+
+    fn workers(&self) -> Vec<u32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.server.pid());
+        let children = fs::read_to_string(children).expect("children of the master");
+        children.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+    }
+
+    /// Whether every worker has said how it is.
+    fn wait_for_workers(&self, count: f64) {
+        wait_until("all workers to report", || {
+            self.metric("production_workers ") == count
+        });
+    }
+}
+
+#[track_caller]
+fn cookie(answer: &testkit::Answer) -> String {
+    let cookie = answer.get("set-cookie").expect("a cookie");
+    for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"] {
+        assert!(cookie.contains(attribute), "{attribute} in {cookie}");
+    }
+    assert!(cookie.starts_with("__Host-session="), "{cookie}");
+    cookie.split(';').next().unwrap_or_default().to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+/// What holds with either store.
+#[track_caller]
+fn accounts_and_users(one: &Running) {
+    one.server.get("/").expect(200).contains("/login").contains("/signup");
+    one.server.get("/me").expect(401);
+    let annie = one.sign_up("annie");
+    let form = "name=annie&password=correct+horse";
+    one.server.request("POST", "/signup", &[], form).expect(409);
+    for bad in ["name=a&password=correct+horse", "name=bob&password=short", ""] {
+        one.server.request("POST", "/signup", &[], bad).expect(400);
+    }
+    one.server
+        .request("POST", "/login", &[], "name=annie&password=wrong+one")
+        .expect(401);
+    one.server
+        .request("POST", "/login", &[], "name=nobody&password=wrong+one")
+        .expect(401);
+    one.with(&annie, "GET", "/me", "")
+        .expect(200)
+        .body(r#"{"name":"annie","shown":"annie"}"#);
+    one.with(&annie, "POST", "/me", "shown=%EC%95%88%EB%8B%88").expect(303);
+    one.with(&annie, "GET", "/me", "").body(r#"{"name":"annie","shown":"안니"}"#);
+    one.with(&annie, "GET", "/", "").expect(200).contains("/logout");
+
+    one.server.request("POST", "/users", &[], "name=Bob").expect(401);
+    let added = one.with(&annie, "POST", "/users", "name=Bob").expect(201);
+    let user = added.get("location").expect("a location").to_owned();
+    one.server.get(&user).expect(200).body(r#"{"name":"Bob"}"#);
+    one.with(&annie, "PUT", &user, "name=%22Bobby%22").expect(200);
+    let id = user.rsplit('/').next().unwrap_or_default();
+    one.server.get("/users").body(&format!(r#"{{"{id}":"\"Bobby\""}}"#));
+    one.with(&annie, "PUT", "/users/999", "name=Bob").expect(404);
+    one.with(&annie, "DELETE", &user, "").expect(204);
+    one.with(&annie, "DELETE", &user, "").expect(404);
+    one.server.get("/users").body("{}");
+
+    let second = one.server.request("POST", "/login", &[], form).expect(303);
+    let second = cookie(&second);
+    assert_ne!(annie, second, "a new id at every log-in");
+    one.with(&second, "POST", "/logout", "").expect(303);
+    one.with(&second, "GET", "/me", "").expect(401);
+    one.with(&annie, "GET", "/me", "").expect(200);
+    let third = cookie(&one.server.request("POST", "/login", &[], form).expect(303));
+    one.with(&annie, "POST", "/logout/everywhere", "").expect(303);
+    one.with(&annie, "GET", "/me", "").expect(401);
+    one.with(&third, "GET", "/me", "").expect(401);
+    one.server.request("POST", "/login", &[], form).expect(303);
+    one.server.get("/nowhere").expect(404);
+    one.server.request("PUT", "/me", &[], "").expect(405);
+    let evil = [("Origin", "https://evil.example")];
+    one.server.request("POST", "/login", &evil, form).expect(403);
+}
+
+#[test]
+fn a_site_with_accounts_in_memory() {
+    accounts_and_users(&start(&[]));
+}
+
+#[test]
+fn a_site_with_accounts_in_redis() {
+    let Some(redis) = RedisServer::start() else { return };
+    let one = start(&[("REDIS_URL", &redis.url()), ("WORKERS", "2")]);
+    accounts_and_users(&one);
+    let other = start(&[("REDIS_URL", &redis.url()), ("WORKERS", "1")]);
+    let bob = one.sign_up("bob");
+    other.with(&bob, "GET", "/me", "").expect(200);
+    let password = redis.ask(&["HGET", "account:bob", "password"]).expect("a hash");
+    assert!(password.starts_with("$argon2id$"), "{password}");
+}
+
+/// What `openssl s_client` shows of one connection.
+fn openssl(server: &Server, options: &[&str]) -> String {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-ign_eof", "-connect", server.authority()]).args(options);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("openssl");
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    child.stdin.as_mut().expect("piped").write_all(request).expect("openssl");
+    let output = child.wait_with_output().expect("openssl");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_session_ticket_is_good_in_every_worker_and_on_every_host() {
+    let Some(redis) = RedisServer::start() else { return };
+    let folder = TempDir::new();
+    let (keys, ticket) = (folder.path().join("keys"), folder.path().join("ticket"));
+    fs::write(&keys, [7; 160]).expect("keys");
+    for vars in [&[][..], &[("TICKET_KEY_FILE", text(&keys))]] {
+        let url = redis.url();
+        let vars = [&[("REDIS_URL", &*url), ("WORKERS", "3")], vars].concat();
+        let (one, other) = (start(&vars), start(&vars));
+        if vars.len() == 2 {
+            let key =
+                || redis.ask(&["KEYS", "tickets:*"]).is_some_and(|keys| !keys.is_empty());
+            wait_until("the key in Redis", key);
+            one.wait_for_workers(3.0);
+            other.wait_for_workers(3.0);
+            thread::sleep(Duration::from_millis(1500)); // each worker has asked for it by now
+        }
+        for version in ["-tls1_3", "-tls1_2"] {
+            let first = openssl(&one.server, &[version, "-sess_out", text(&ticket)]);
+            assert!(first.contains("New, TLSv1"), "{first}");
+            for server in [&one, &other].into_iter().cycle().take(16) {
+                let again =
+                    openssl(&server.server, &[version, "-sess_in", text(&ticket)]);
+                assert!(again.contains("Reused, TLSv1"), "{again}");
+            }
+        }
+        wait_until("the metrics", || {
+            let resumed = "production_handshakes_total{kind=\"resumed\"}";
+            one.metric(resumed) == 16.0 && other.metric(resumed) == 16.0
+        });
+    }
+}
+
+/// Asks for a path again and again, over new connections, until the guard is dropped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+    thread: Option<thread::JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn on(server: &Server) -> Self {
+        let (stop, count) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let (stopped, counted) = (stop.clone(), count.clone());
+        let authority = server.authority().to_owned();
+        let thread = thread::spawn(move || {
+            let mut failed = Vec::new();
+            while !stopped.load(Relaxed) {
+                let output = Command::new("curl")
+                    .args([
+                        "-sk",
+                        "-m",
+                        "10",
+                        "-o",
+                        "/dev/null",
+                        "-w",
+                        "%{http_code} %{errormsg}",
+                    ])
+                    .arg(format!("https://{authority}/"))
+                    .output()
+                    .expect("curl");
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                counted.fetch_add(1, Relaxed);
+                if !said.starts_with("200") {
+                    failed.push(said);
+                }
+            }
+            failed
+        });
+        Self { stop, count, thread: Some(thread) }
+    }
+
+    #[track_caller]
+    fn none_failed(mut self) {
+        let before = self.count.load(Relaxed);
+        wait_until("some requests more", || self.count.load(Relaxed) > before + 10);
+        self.stop.store(true, Relaxed);
+        let failed = self.thread.take().expect("once").join().expect("load");
+        assert!(failed.is_empty(), "of {before} failed: {failed:?}");
+    }
+}
+
+#[test]
+fn a_roll_takes_new_settings_and_loses_nothing_and_a_bad_one_changes_nothing() {
+    let Some(redis) = RedisServer::start() else { return };
+    let folder = TempDir::new();
+    let file = folder.path().join("settings");
+    fs::write(&file, "# a comment\nLOGINS_PER_MIN=1\nCA=/nowhere\nCA=\n")
+        .expect("a file");
+    let url = redis.url();
+    let vars = [("REDIS_URL", &*url), ("WORKERS", "2"), ("SETTINGS_FILE", text(&file))];
+    let one = start(&vars);
+    let login =
+        || one.server.request("POST", "/login", &[], "name=annie&password=wrong+one");
+    login().expect(401);
+    let limited = login().expect(429);
+    assert!(limited.get("retry-after").is_some_and(|s| s.parse::<u32>().is_ok()));
+    let load = Load::on(&one.server);
+    let old = one.workers();
+
+    fs::write(&file, "LOGINS_PER_MIN=nonsense\n").expect("a file");
+    one.server.signal("HUP");
+    wait_until("the roll to stop", || one.server.stderr().contains("the old ones stay"));
+    assert!(one.server.stderr().contains("LOGINS_PER_MIN=\"nonsense\""));
+    assert!(old.iter().all(|pid| one.workers().contains(pid)));
+
+    fs::write(&file, "").expect("a file");
+    one.server.signal("HUP");
+    wait_until("new workers", || {
+        let new = one.workers();
+        new.len() == 2 && old.iter().all(|pid| !new.contains(pid))
+    });
+    login().expect(401); // the default is 10 a minute
+    load.none_failed();
+}
+
+/// A connection that begins with these bytes, as a balancer sends them.
+#[track_caller]
+fn through(one: &Running, line: &[u8]) -> Client {
+    let mut tcp = one.server.connect_tcp();
+    tcp.write_all(line).expect("a line");
+    one.server.connect_tls_over(tcp, &["http/1.1"])
+}
+
+/// PROXY version 2, from 203.0.113.7.
+const V2: [u8; 28] =
+    *b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\x7f\0\0\x01\x30\x39\x01\xbb";
+
+#[test]
+fn a_balancer_says_who_the_client_is_and_nobody_else_does() {
+    let one = start(&[("PROXY_FROM", "127.0.0.0/8, ::1"), ("LOG", "json")]);
+    let said = |client: &str, id: &str| {
+        wait_until(&format!("{client} in the log"), || {
+            let (stdout, id) = (one.server.stdout(), format!("\"id\":\"{id}\""));
+            let mut lines = stdout.lines().filter(|line| line.contains(&id));
+            lines.any(|line| line.contains(&format!("\"client\":\"{client}\"")))
+        });
+    };
+    let ask = |mut client: Client, headers: &[(&str, &str)]| {
+        client.request("GET", "/", headers, b"").expect(200)
+    };
+    ask(
+        through(&one, b"PROXY TCP4 203.0.113.8 127.0.0.1 1 2\r\n"),
+        &[("X-Request-Id", "v1")],
+    );
+    said("203.0.113.8", "v1");
+    ask(through(&one, &V2), &[("X-Request-Id", "v2"), ("X-Forwarded-For", "1.1.1.1")]);
+    said("203.0.113.7", "v2");
+    ask(one.server.connect(), &[("X-Request-Id", "xff"), ("X-Forwarded-For", "1.1.1.1")]);
+    said("1.1.1.1", "xff");
+    let answer = ask(
+        one.server.connect(),
+        &[("X-Request-Id", "bad id"), ("Traceparent", "00-a-b-01")],
+    );
+    assert_ne!(answer.get("x-request-id"), Some("bad id"));
+    assert_eq!(answer.get("traceparent"), Some("00-a-b-01"));
+
+    // In pieces, as a network may bring it.
+    let mut tcp = one.server.connect_tcp();
+    for byte in V2 {
+        tcp.write_all(&[byte]).expect("a byte");
+    }
+    ask(one.server.connect_tls_over(tcp, &["http/1.1"]), &[("X-Request-Id", "slow")]);
+    said("203.0.113.7", "slow");
+
+    let other = start(&[("LOG", "json")]);
+    ask(other.server.connect(), &[("X-Forwarded-For", "1.1.1.1")]);
+    wait_until("a line", || other.server.stdout().contains("\"status\":200"));
+    assert!(!other.server.stdout().contains("1.1.1.1"));
+    let mut tcp = other.server.connect_tcp();
+    tcp.write_all(&V2).expect("a line");
+    let mut answer = Vec::new();
+    let _ = tcp.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"\x16"), "no handshake with somebody who only says so");
+}
+
+#[test]
+fn one_client_has_limits_and_its_own_only() {
+    let one = start(&[
+        ("CONNECTIONS_PER_CLIENT", "2"),
+        ("REQUESTS_PER_SEC_PER_CLIENT", "3"),
+        ("PROXY_FROM", "::1,127.0.0.1"),
+    ]);
+    let line =
+        |last: u8| format!("PROXY TCP4 203.0.113.{last} 127.0.0.1 1 2\r\n").into_bytes();
+    let mut first = through(&one, &line(1));
+    let _second = through(&one, &line(1));
+    let mut tcp = one.server.connect_tcp();
+    tcp.write_all(&line(1)).expect("a line");
+    assert_eq!(tcp.read(&mut [0]).ok(), Some(0), "the third connection is closed");
+    let answers: Vec<_> =
+        (0..9).map(|_| first.request("GET", "/site.css", &[], b"").status).collect();
+    assert!(answers[..3] == [200; 3] && answers.contains(&429), "{answers:?}");
+    through(&one, &line(2)).request("GET", "/", &[], b"").expect(200);
+}
+
+#[test]
+fn while_redis_is_away_pages_are_served_and_the_balancer_is_told() {
+    let Some(mut redis) = RedisServer::start() else { return };
+    let one = start(&[("REDIS_URL", &redis.url()), ("WORKERS", "2")]);
+    one.ready_is("ready");
+    let annie = one.sign_up("annie");
+    redis.signal("STOP");
+    let began = Instant::now();
+    let answer = one.with(&annie, "GET", "/me", "").expect(503);
+    assert!(answer.get("retry-after").is_some());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "a limit of 2 s, and a slow machine"
+    );
+    one.ready_is("redis is away");
+    one.admin("/livez").expect(200);
+    one.server.get("/").expect(200).contains("/login");
+    one.server.get("/site.css").expect(200);
+    redis.signal("CONT");
+    one.ready_is("ready");
+    one.with(&annie, "GET", "/me", "").expect(200);
+    assert!(one.metric("production_redis_errors_total ") > 0.0);
+    redis.restart();
+    one.ready_is("ready");
+    one.with(&annie, "GET", "/me", "").expect(401); // it has kept nothing on disk
+}
+
+#[test]
+fn before_it_stops_the_balancer_finds_out() {
+    let mut one = start(&[("DRAIN_DELAY_SECS", "2")]);
+    one.ready_is("ready");
+    one.server.signal("TERM");
+    one.ready_is("draining");
+    one.server.get("/").expect(200);
+    assert_eq!(one.server.wait().code(), Some(0), "{}", one.server.stderr());
+}
+
+#[test]
+fn a_worker_that_hangs_is_replaced() {
+    let one = start(&[]);
+    one.wait_for_workers(1.0);
+    let worker = one.workers()[0].to_string();
+    assert!(
+        Command::new("kill").args(["-STOP", &worker]).status().expect("kill").success()
+    );
+    wait_until("another worker", || {
+        one.server.stderr().contains("code null signal SIGKILL")
+            && one.workers().first().is_some_and(|pid| pid.to_string() != worker)
+    });
+    one.server.get("/").expect(200);
+    wait_until("the count", || one.metric("production_worker_exits_total ") == 1.0);
+}
+
+#[test]
+fn systemd_is_told_and_its_sockets_outlive_the_process() {
+    let folder = TempDir::new();
+    let path = folder.path().join("notify");
+    let notify = UnixDatagram::bind(&path).expect("a socket");
+    notify.set_read_timeout(Some(testkit::PATIENCE)).expect("time limit");
+    let hear = |wanted: &str| {
+        let mut said = Vec::new();
+        while !said.iter().any(|line: &String| line.contains(wanted)) {
+            let mut buffer = [0; 512];
+            let length =
+                notify.recv(&mut buffer).unwrap_or_else(|e| panic!("{said:?}: {e}"));
+            said.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    // As systemd starts it: the socket is descriptor 3, and the pid is that of the process.
+    let start = || {
+        let command = command(&[("NOTIFY_SOCKET", text(&path))]);
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\"",
+            BIN,
+        ]);
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let fd = OwnedFd::from(listener.try_clone().expect("a clone"));
+        shell.stdin(Stdio::from(fd)).stdout(Stdio::null()).spawn().expect("sh")
+    };
+    let mut first = start();
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    let load = {
+        let url = format!("https://localhost:{port}/");
+        let mut server = Server::quiet(&mut Command::new("true"), Stdio::null());
+        server.url = url;
+        Load::on(&server)
+    };
+    let signal = |name: &str, pid: u32| {
+        let status = Command::new("kill").args([name, &pid.to_string()]).status();
+        assert!(status.expect("kill").success());
+    };
+    signal("-HUP", first.id());
+    hear("RELOADING=1");
+    hear("READY=1");
+    signal("-TERM", first.id());
+    hear("STOPPING=1");
+    assert_eq!(first.wait().expect("its end").code(), Some(0));
+    thread::sleep(Duration::from_millis(300)); // nobody is there; clients wait in the backlog
+    let mut second = start();
+    hear("READY=1");
+    load.none_failed();
+    signal("-TERM", second.id());
+    assert_eq!(second.wait().expect("its end").code(), Some(0));
+}
+
+#[test]
+fn plain_http_leads_to_https_and_answers_acme() {
+    let folder = TempDir::new();
+    fs::write(folder.path().join("token-1"), "token-1.key").expect("a file");
+    let one = start(&[("ACME_DIR", text(folder.path()))]);
+    let plain = |path: &str| Client::connect(&one.plain).request("GET", path, &[], b"");
+    let there = format!("{}a/b?c=d", one.server.url);
+    plain("/a/b?c=d").expect(308).header("location", &there);
+    plain("/.well-known/acme-challenge/token-1").expect(200).body("token-1.key");
+    for path in ["token-2", "../../etc/passwd", "..%2ftoken-1", ""] {
+        plain(&format!("/.well-known/acme-challenge/{path}")).expect(404);
+    }
+    let on_tls_port =
+        Client::connect(one.server.authority()).request("GET", "/x", &[], b"");
+    on_tls_port.expect(308);
+}
+
+#[test]
+fn the_log_has_a_line_for_each_request_and_nothing_secret() {
+    let one = start(&[("LOG", "json")]);
+    let annie = one.sign_up("annie");
+    one.with(&annie, "GET", "/me?token=hidden", "").expect(200);
+    one.with(&annie, "GET", "/nowhere%0a", "").expect(404);
+    one.server.raw("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n");
+    let evil = [("Origin", "https://evil.example"), ("X-Request-Id", "refused-1")];
+    one.server.request("POST", "/login", &evil, "").expect(403);
+    wait_until("all lines", || one.server.stdout().contains("refused-1"));
+    let stdout = one.server.stdout();
+    let lines: Vec<_> = stdout.lines().filter(|line| line.starts_with('{')).collect();
+    assert_eq!(lines.len(), 5, "{stdout}");
+    let id = annie.rsplit('=').next().unwrap_or_default();
+    for secret in ["correct", "hidden", id] {
+        assert!(!stdout.contains(secret), "{secret} in {stdout}");
+    }
+    for part in
+        ["\"route\":\"/me\"", "\"status\":404", "\"status\":400", "\"status\":403"]
+    {
+        assert!(stdout.contains(part), "{part} in {stdout}");
+    }
+}
+
+#[test]
+fn check_says_in_words_what_is_wrong() {
+    let run = |vars: &[(&str, &str)]| {
+        let output = command(vars).arg("--check").output().expect("a run");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (status, said) = run(&[]);
+    assert_eq!(status, Some(0), "{said}");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").port().to_string();
+    for (vars, wrong) in [
+        (&[("PORT", &*taken)][..], "in use"),
+        (&[("REDIS_URL", "redis://localhost:1")], "wrong REDIS_URL"),
+        (&[("REDIS_URL", "nonsense://secret@x")], "wrong REDIS_URL"),
+        (&[("CERT", "/nowhere")], "wrong certificate"),
+        (&[("HOST", "0.0.0.0")], "CERT and KEY"),
+        (&[("TICKET_KEY_FILE", "/dev/null")], "80"),
+        (&[("WORKERS", "0")], "WORKERS"),
+        (&[("PROXY_FROM", "10.0.0.0/99")], "PROXY_FROM"),
+        (&[("LOG", "xml")], "LOG"),
+        (&[("SETTINGS_FILE", "/nowhere")], ""),
+    ] {
+        let (status, said) = run(vars);
+        assert_eq!(status, Some(1), "{vars:?}: {said}");
+        assert!(said.contains(wrong) && !said.contains("secret"), "{vars:?}: {said}");
+    }
+    let mut argument = command(&[]);
+    argument.arg("--help");
+    let (status, stderr) = Server::fails(argument);
+    assert!(status.code() == Some(1) && stderr.contains("--check"), "{stderr}");
+}
+
+#[test]
+fn a_flood_of_log_ins_does_not_stop_the_pages() {
+    let one = start(&[("LOGINS_PER_MIN", "0"), ("CONNECTIONS_PER_CLIENT", "1000")]);
+    let mut flood: Vec<Client> = (0..100).map(|_| one.server.connect()).collect();
+    let form = "name=nobody&password=wrong+one";
+    for client in &mut flood {
+        client.send(format!(
+            "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        ));
+    }
+    // It is answered while most of the hundred are not.
+    one.server.get("/").expect(200);
+    let statuses: Vec<u16> =
+        flood.iter_mut().map(|client| client.read_answer().status).collect();
+    assert!(statuses.iter().all(|status| [401, 503].contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&401) && statuses.contains(&503), "{statuses:?}");
+}
+
+#[test]
+fn a_redis_that_speaks_tls() {
+    let folder = TempDir::new();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let now = std::time::SystemTime::now();
+    certs::make(folder.path(), now - Duration::from_secs(60), now + certs::LIFETIME)
+        .expect("a certificate");
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let port = port.port().to_string();
+    let redis = Command::new("redis-server")
+        .args(["--port", "0", "--tls-port", &port, "--bind", "127.0.0.1", "--save", ""])
+        .args(["--tls-cert-file", &path("cert.pem"), "--tls-key-file", &path("key.pem")])
+        .args(["--tls-ca-cert-file", &path("ca.pem"), "--tls-auth-clients", "no"])
+        .args(["--requirepass", "a secret"])
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .spawn();
+    let Ok(mut redis) = redis else { return }; // the others say how to install it
+    wait_until("redis-server", || {
+        TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
+    });
+    let url = format!("rediss://:a%20secret@localhost:{port}");
+    let one =
+        start(&[("REDIS_URL", &url), ("REDIS_CA", &path("ca.pem")), ("WORKERS", "1")]);
+    one.ready_is("ready");
+    one.sign_up("annie");
+    let stranger = start(&[("REDIS_URL", &url), ("WORKERS", "1")]);
+    stranger.ready_is("redis is away"); // an authority that nobody has named
+    assert!(!stranger.server.stderr().contains("secret"), "{}", stranger.server.stderr());
+    let _ = redis.kill();
+    let _ = redis.wait();
+}
