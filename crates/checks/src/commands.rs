@@ -147,10 +147,9 @@ impl Step {
             return Err(self.wrong("only cargo run, test, build and install are checked"));
         }
         let Some(package) = self.after("-p") else { return Ok(()) };
-        let folder = match root.join("crates").join(package) {
-            folder if folder.exists() => folder,
-            _ => root.join(package), // examples
-        };
+        let folders = ["crates", "", "examples"]; // examples, and examples/production
+        let mut folders = folders.iter().map(|folder| root.join(folder).join(package));
+        let folder = folders.find(|folder| folder.exists()).unwrap_or_default();
         if !folder.join("Cargo.toml").exists() {
             return Err(self.wrong(format_args!("there is no package {package:?}")));
         }

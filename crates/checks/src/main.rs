@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         check("README.md", links::root(&root));
         check("imports", imports::check(&root));
         check("texts", texts::check(&root));
+        check("production", check_production(&root));
     }
     for (lesson, _) in LESSONS {
         if chosen.is_empty() || chosen.iter().any(|name| name == lesson) {
@@ -73,6 +74,17 @@ fn check_lesson(root: &Path, name: &str) -> Checked {
         ladder::check(&folder, name, readme)?;
         quotes::check(root, name, readme)?;
         commands::check(root, name, &build(root, name)?, readme)?;
+    }
+    Ok(())
+}
+
+/// What comes after the lessons: its commands are run by its own tests.
+fn check_production(root: &Path) -> Checked {
+    let folder = root.join("examples/production");
+    for readme in readme::both(&folder)? {
+        links::lead_somewhere(&folder, &readme)?;
+        links::commands_are_possible(root, &readme)?;
+        quotes::of(&[folder.join("src"), folder.join("examples")], &readme)?;
     }
     Ok(())
 }

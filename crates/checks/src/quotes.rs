@@ -6,7 +6,7 @@
 //! | `js` | the same of the lesson's Node twin in `examples/node/` |
 //! | `toml` | the same of the lesson's `Cargo.toml`; `# …` stands for lines left out |
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::readme::{Block, Readme};
 use crate::{Checked, read, sources};
@@ -31,6 +31,16 @@ pub fn check(root: &Path, lesson: &str, readme: &Readme) -> Checked {
         }
     }
     Ok(())
+}
+
+/// Checks quotes of the Rust in these folders.
+pub fn of(folders: &[PathBuf], readme: &Readme) -> Checked {
+    let mut rust = Vec::new();
+    for folder in folders {
+        rust.extend(sources(folder)?.into_iter().map(|(_, text)| text));
+    }
+    let quotes = readme.blocks.iter().filter(|block| block.language == "rust");
+    { quotes }.try_for_each(|block| is_quote_of(block, &rust, "// …"))
 }
 
 /// Whether one of the sources has these lines: as they are, or all of them indented alike.
