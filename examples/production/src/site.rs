@@ -9,7 +9,9 @@ use bytes::Bytes;
 use common::reply::{self, not_allowed, personal};
 use common::{Error, Reply, Request, body, cookie, ko_en, query};
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION,
+};
 use serde_json::json;
 use session::Id;
 
@@ -22,6 +24,8 @@ const READ: &str = "GET, HEAD, OPTIONS";
 const SEND: &str = "POST, OPTIONS";
 const BOTH: &str = "GET, HEAD, POST, OPTIONS";
 
+type Answer = Result<Reply, Error>;
+
 /// The site, and what it remembers.
 pub struct Site {
     store: Store,
@@ -30,19 +34,10 @@ pub struct Site {
 
 /// The name of a path in the metrics: as many as there are routes, whatever is asked for.
 pub fn route(path: &str) -> &'static str {
-    const ROUTES: [&str; 9] = [
-        "/",
-        "/signup",
-        "/login",
-        "/logout",
-        "/logout/everywhere",
-        "/me",
-        "/users",
-        "/site.css",
-        "/site.js",
-    ];
+    const ROUTES: &str = "/ /signup /login /logout /logout/everywhere /me /users \
+                          /site.css /site.js";
     let user = path.strip_prefix("/users/").and_then(number).map(|_| "/users/{id}");
-    ROUTES.into_iter().find(|route| *route == path).or(user).unwrap_or("other")
+    ROUTES.split(' ').find(|route| *route == path).or(user).unwrap_or("other")
 }
 
 impl Site {
@@ -52,16 +47,11 @@ impl Site {
         Self { store, logins_per_min }
     }
 
-    /// What it remembers.
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// Answers a request from `client`.
     ///
     /// # Errors
     /// The answer is an error.
-    pub async fn handle(&self, request: Request, client: IpAddr) -> Result<Reply, Error> {
+    pub async fn handle(&self, request: Request, client: IpAddr) -> Answer {
         let id = cookie::get(request.headers(), COOKIE).and_then(|id| Id::parse(&id));
         let path = request.uri().path().to_owned();
         match (request.method().as_str(), &*path) {
@@ -91,19 +81,14 @@ impl Site {
     }
 
     /// A stranger's page needs no store: it is there even while Redis is away.
-    async fn front(&self, id: Option<Id>) -> Result<Reply, Error> {
+    async fn front(&self, id: Option<Id>) -> Answer {
         let page = if self.store.who(id).await?.is_some() { HOME } else { LOGIN };
         let mut reply = reply::html(page);
         personal(&mut reply);
         Ok(reply)
     }
 
-    async fn sign_up(
-        &self,
-        request: Request,
-        client: IpAddr,
-        old: Option<Id>,
-    ) -> Result<Reply, Error> {
+    async fn sign_up(&self, request: Request, from: IpAddr, old: Option<Id>) -> Answer {
         let (name, password) = credentials(request).await?;
         if !is_name(&name) || !is_password(&password) {
             return Err(Error::bad_request(ko_en!(
@@ -111,25 +96,19 @@ impl Site {
                 "A name must have 3 to 32 of a–z, 0–9, _ and -, a password 8 to 200 characters."
             )));
         }
-        self.count(&network(client)).await?;
-        if self.store.account(&name).await?.is_some() {
-            return Err(taken(&name));
-        }
+        self.count(&network(from)).await?;
         let hash = password::hash(password).await?;
-        if !self.store.create_account(&name, &hash).await? {
-            return Err(taken(&name));
+        if self.store.create_account(&name, &hash).await? {
+            return self.begin(&name, 0, old).await;
         }
-        self.begin(&name, 0, old).await
+        let message =
+            ko_en!("{name}은(는) 이미 있는 이름입니다.", "The name {name} is taken.");
+        Err(Error::new(StatusCode::CONFLICT, message))
     }
 
-    async fn log_in(
-        &self,
-        request: Request,
-        client: IpAddr,
-        old: Option<Id>,
-    ) -> Result<Reply, Error> {
+    async fn log_in(&self, request: Request, from: IpAddr, old: Option<Id>) -> Answer {
         let (name, password) = credentials(request).await?;
-        self.count(&network(client)).await?;
+        self.count(&network(from)).await?;
         // What can be no account and no password costs nothing: that it is wrong is no secret.
         if is_name(&name) && is_password(&password) {
             self.count(&name).await?;
@@ -160,12 +139,7 @@ impl Site {
     }
 
     /// A new session at every login; one that this browser had before ends.
-    async fn begin(
-        &self,
-        name: &str,
-        epoch: u64,
-        old: Option<Id>,
-    ) -> Result<Reply, Error> {
+    async fn begin(&self, name: &str, epoch: u64, old: Option<Id>) -> Answer {
         self.store.end(old).await?;
         let id = self.store.begin(name, epoch).await?;
         let mut reply = home();
@@ -173,14 +147,14 @@ impl Site {
         Ok(reply)
     }
 
-    async fn log_out(&self, id: Option<Id>) -> Result<Reply, Error> {
+    async fn log_out(&self, id: Option<Id>) -> Answer {
         self.store.end(id).await?;
         let mut reply = home();
         cookie::remove(&mut reply, COOKIE)?;
         Ok(reply)
     }
 
-    async fn log_out_everywhere(&self, id: Option<Id>) -> Result<Reply, Error> {
+    async fn log_out_everywhere(&self, id: Option<Id>) -> Answer {
         if let Some(account) = self.store.who(id).await? {
             self.store.end_all(&account.name).await?;
         }
@@ -194,20 +168,20 @@ impl Site {
         self.store.who(id).await?.ok_or_else(stranger)
     }
 
-    async fn show_me(&self, id: Option<Id>) -> Result<Reply, Error> {
+    async fn show_me(&self, id: Option<Id>) -> Answer {
         let Account { name, shown } = self.me(id).await?;
         let mut reply = reply::json(json!({ "name": name, "shown": shown }).to_string());
         personal(&mut reply);
         Ok(reply)
     }
 
-    async fn set_shown(&self, request: Request, id: Option<Id>) -> Result<Reply, Error> {
+    async fn set_shown(&self, request: Request, id: Option<Id>) -> Answer {
         let me = self.me(id).await?;
         self.store.set_shown(&me.name, &text(request, "shown").await?).await?;
         Ok(home())
     }
 
-    async fn add_user(&self, request: Request, id: Option<Id>) -> Result<Reply, Error> {
+    async fn add_user(&self, request: Request, id: Option<Id>) -> Answer {
         self.me(id).await?;
         let user = self.store.change_user(None, &text(request, "name").await?).await?;
         let mut reply = reply::text(StatusCode::CREATED, user.to_string());
@@ -217,12 +191,7 @@ impl Site {
         Ok(reply)
     }
 
-    async fn one_user(
-        &self,
-        request: Request,
-        id: Option<Id>,
-        user: u64,
-    ) -> Result<Reply, Error> {
+    async fn one_user(&self, request: Request, id: Option<Id>, user: u64) -> Answer {
         match request.method().as_str() {
             "GET" => Ok(user_json(&self.store.user(user).await?)),
             "PUT" => {
@@ -234,7 +203,9 @@ impl Site {
             "DELETE" => {
                 self.me(id).await?;
                 self.store.change_user(Some(user), "").await?;
-                Ok(reply::text(StatusCode::NO_CONTENT, ""))
+                let mut reply = reply::text(StatusCode::NO_CONTENT, "");
+                reply.headers_mut().remove(CONTENT_TYPE);
+                Ok(reply)
             }
             _ => not_allowed(request.method(), "GET, HEAD, PUT, DELETE, OPTIONS"),
         }
@@ -251,17 +222,15 @@ fn file(request: &Request, kind: &'static str, text: &'static str) -> Reply {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let tag = format!("\"{:016x}\"", hasher.finish());
-    let known = request.headers().get_all(IF_NONE_MATCH).iter();
-    let is_known =
-        known.filter_map(|field| field.to_str().ok()).any(|f| f.contains(&tag));
+    let known = |field: &HeaderValue| field.to_str().is_ok_and(|f| f.contains(&tag));
+    let is_known = request.headers().get_all(IF_NONE_MATCH).iter().any(known);
     let mut reply = reply::reply(StatusCode::OK, HeaderValue::from_static(kind), text);
     if is_known {
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         *reply.body_mut() = Bytes::new().into();
     }
-    let headers = reply.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    reply.headers_mut().extend(HeaderValue::try_from(tag).map(|tag| (ETAG, tag)));
     reply
 }
 
@@ -275,12 +244,6 @@ fn home() -> Reply {
 
 fn user_json(name: &str) -> Reply {
     reply::json(json!({ "name": name }).to_string())
-}
-
-fn taken(name: &str) -> Error {
-    let message =
-        ko_en!("{name}은(는) 이미 있는 이름입니다.", "The name {name} is taken.");
-    Error::new(StatusCode::CONFLICT, message)
 }
 
 async fn credentials(request: Request) -> Result<(String, String), Error> {
@@ -314,14 +277,49 @@ fn is_password(password: &str) -> bool {
 fn network(client: IpAddr) -> String {
     match client.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::")
-        }
+        IpAddr::V6(address) => format!("{:x}::/64", address.to_bits() >> 64),
     }
 }
 
 /// An id as we show it: `+1` and `01` are numbers to Rust, but no other names of user 1.
 fn number(id: &str) -> Option<u64> {
     id.parse().ok().filter(|number: &u64| number.to_string() == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_of_few_names() {
+        for path in ["/", "/logout/everywhere", "/users", "/site.css"] {
+            assert_eq!(route(path), path);
+        }
+        assert_eq!(route("/users/17"), "/users/{id}");
+        for other in
+            ["", "/x", "/login/", "/ /signup", "/users/", "/users/01", "/users/1/2"]
+        {
+            assert_eq!(route(other), "other", "{other}");
+        }
+    }
+
+    #[test]
+    fn names_and_passwords() {
+        for (name, good) in
+            [("ab", false), ("a_-9", true), ("Annie", false), ("안니안니", false)]
+        {
+            assert_eq!(is_name(name), good, "{name}");
+        }
+        assert!(is_name(&"a".repeat(32)) && !is_name(&"a".repeat(33)));
+        assert!(is_password(&"안".repeat(8)) && is_password(&"안".repeat(200)));
+        assert!(!is_password("1234567") && !is_password(&"a".repeat(201)));
+    }
+
+    #[test]
+    fn who_shares_a_limit() {
+        let of = |address: &str| network(address.parse().unwrap());
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+    }
 }

@@ -18,38 +18,27 @@ const MAX_USERS: usize = 2_000;
 
 /// Where all that is.
 pub enum Store {
-    /// In this process alone.
-    Memory(Memory),
-    /// In Redis.
-    Redis(Shared),
+    /// In this process alone: sessions that are bounded, and the rest.
+    Memory(memory::Memory, Mutex<Rest>),
+    /// In Redis: how long a session lives, and the list of users as it last was there, with the
+    /// mark of that state.
+    Redis(Redis, Duration, Mutex<(String, Bytes)>),
 }
 
-/// What one process remembers.
-pub struct Memory {
-    sessions: memory::Memory,
-    all: Mutex<All>,
-}
-
+/// What a process remembers besides the sessions.
 #[derive(Default)]
-struct All {
+pub struct Rest {
     /// Name to password, shown name and epoch.
     accounts: HashMap<String, (String, String, u64)>,
     users: BTreeMap<u64, String>,
     last_user: u64,
-    logins: HashMap<String, (Instant, u64)>,
-}
-
-/// What all servers with the same Redis remember.
-pub struct Shared {
-    redis: Redis,
-    ttl: Duration,
-    /// The list of users as it last was: its mark in Redis, and its JSON.
-    users: Mutex<(String, Bytes)>,
+    /// Since when, and how many for each key.
+    logins: (Option<Instant>, HashMap<String, u64>),
 }
 
 /// Who is logged in.
 pub struct Account {
-    /// What he logs in with.
+    /// What they log in with.
     pub name: String,
     /// What others see.
     pub shown: String,
@@ -59,48 +48,30 @@ pub struct Account {
 impl Store {
     /// An empty one in this process, with sessions that live for `ttl`.
     pub fn memory(ttl: Duration) -> Self {
-        Self::Memory(Memory { sessions: memory::Memory::new(ttl), all: Mutex::default() })
+        Self::Memory(memory::Memory::new(ttl), Mutex::default())
     }
 
     /// The one in Redis.
     pub fn redis(redis: Redis, ttl: Duration) -> Self {
-        Self::Redis(Shared { redis, ttl, users: Mutex::default() })
+        Self::Redis(redis, ttl, Mutex::default())
     }
 
     /// How long a session lives.
     pub fn ttl(&self) -> Duration {
         match self {
-            Self::Memory(memory) => memory.sessions.ttl,
-            Self::Redis(shared) => shared.ttl,
-        }
-    }
-
-    /// Whether it can be asked at the moment.
-    pub fn is_there(&self) -> bool {
-        match self {
-            Self::Memory(_) => true,
-            Self::Redis(shared) => shared.redis.is_there(),
+            Self::Memory(sessions, _) => sessions.ttl,
+            Self::Redis(_, ttl, _) => *ttl,
         }
     }
 
     /// A new account with the hash of a password; false where the name is taken.
     pub async fn create_account(&self, name: &str, hash: &str) -> Result<bool, Error> {
         let done = match self {
-            Self::Memory(memory) => {
-                let accounts = &mut lock(&memory.all).accounts;
-                let done = i64::from(!accounts.contains_key(name));
-                if done == 1 && accounts.len() >= 10_000 {
-                    -1
-                } else {
-                    let account = || (hash.to_owned(), name.to_owned(), 0);
-                    accounts.entry(name.to_owned()).or_insert_with(account);
-                    done
-                }
-            }
-            Self::Redis(Shared { redis, .. }) => {
-                let keys = [&*account(name), "accounts"];
-                let mut create = script(include_str!("create.lua"), &keys);
-                redis.write(create.arg(hash).arg(name).arg(100_000)).await?
+            Self::Memory(_, rest) => lock(rest).create_account(name, hash),
+            Self::Redis(redis, ..) => {
+                let (keys, args) =
+                    ([&*account(name), "accounts"], [hash, name, "100000"]);
+                redis.write(&script(include_str!("create.lua"), &keys, &args)).await?
             }
         };
         if done < 0 { Err(full()) } else { Ok(done == 1) }
@@ -108,29 +79,27 @@ impl Store {
 
     /// The hash of an account's password, and its epoch.
     pub async fn account(&self, name: &str) -> Result<Option<(String, u64)>, Error> {
-        Ok(match self {
-            Self::Memory(memory) => {
-                let known = |(hash, _, epoch)| (hash, epoch);
-                lock(&memory.all).accounts.get(name).cloned().map(known)
+        let (hash, epoch): (Option<_>, Option<_>) = match self {
+            Self::Memory(_, rest) => {
+                lock(rest).accounts.get(name).map(|it| (it.0.clone(), it.2)).unzip()
             }
-            Self::Redis(Shared { redis, .. }) => {
-                let mut get = cmd("HMGET");
-                get.arg(account(name)).arg("password").arg("epoch");
-                let (hash, epoch) = redis.read::<(Option<_>, Option<_>)>(&get).await?;
-                hash.zip(epoch)
+            Self::Redis(redis, ..) => {
+                let fields = ["password", "epoch"];
+                redis.read(cmd("HMGET").arg(account(name)).arg(&fields)).await?
             }
-        })
+        };
+        Ok(hash.zip(epoch))
     }
 
     /// Another name that is shown.
     pub async fn set_shown(&self, name: &str, shown: &str) -> Result<(), Error> {
         match self {
-            Self::Memory(memory) => {
-                if let Some(account) = lock(&memory.all).accounts.get_mut(name) {
-                    account.1 = shown.to_owned();
-                }
+            Self::Memory(_, rest) => {
+                lock(rest).change(name, |it| it.1 = shown.to_owned())
             }
-            Self::Redis(it) => it.change(name, "HSET", "shown", shown).await?,
+            Self::Redis(redis, ..) => {
+                redis.write(&change(name, &["HSET", "shown", shown])).await?
+            }
         }
         Ok(())
     }
@@ -138,12 +107,10 @@ impl Store {
     /// Ends all sessions of an account: what belongs to an earlier epoch counts no more.
     pub async fn end_all(&self, name: &str) -> Result<(), Error> {
         match self {
-            Self::Memory(memory) => {
-                if let Some(account) = lock(&memory.all).accounts.get_mut(name) {
-                    account.2 += 1;
-                }
+            Self::Memory(_, rest) => lock(rest).change(name, |it| it.2 += 1),
+            Self::Redis(redis, ..) => {
+                redis.write(&change(name, &["HINCRBY", "epoch", "1"])).await?
             }
-            Self::Redis(it) => it.change(name, "HINCRBY", "epoch", "1").await?,
         }
         Ok(())
     }
@@ -152,8 +119,8 @@ impl Store {
     pub async fn begin(&self, name: &str, epoch: u64) -> Result<Id, Error> {
         let (id, value) = (Id::random()?, format!("{epoch} {name}"));
         match self {
-            Self::Memory(memory) => memory.sessions.insert(id, value),
-            Self::Redis(Shared { redis, ttl, .. }) => {
+            Self::Memory(sessions, _) => sessions.insert(id, value),
+            Self::Redis(redis, ttl, _) => {
                 let mut set = cmd("SET");
                 set.arg(session(id)).arg(value).arg("EX").arg(ttl.as_secs());
                 redis.write::<()>(&set).await?;
@@ -166,15 +133,13 @@ impl Store {
     pub async fn who(&self, id: Option<Id>) -> Result<Option<Account>, Error> {
         let Some(id) = id else { return Ok(None) };
         let found = match self {
-            Self::Memory(memory) => memory.sessions.name(id).and_then(|value| {
+            Self::Memory(sessions, rest) => sessions.name(id).and_then(|value| {
                 let (epoch, name) = value.split_once(' ')?;
-                let all = lock(&memory.all);
-                let account = all.accounts.get(name)?;
-                let current = account.2.to_string() == epoch;
-                current.then(|| (name.to_owned(), account.1.clone()))
+                let (_, shown, current) = lock(rest).accounts.get(name)?.clone();
+                (current.to_string() == epoch).then(|| (name.to_owned(), shown))
             }),
-            Self::Redis(Shared { redis, .. }) => {
-                redis.read(&script(include_str!("who.lua"), &[&session(id)])).await?
+            Self::Redis(redis, ..) => {
+                redis.read(&script(include_str!("who.lua"), &[&session(id)], &[])).await?
             }
         };
         Ok(found.map(|(name, shown)| Account { name, shown }))
@@ -182,12 +147,10 @@ impl Store {
 
     /// Ends a session, known or not.
     pub async fn end(&self, id: Option<Id>) -> Result<(), Error> {
-        match (self, id) {
-            (Self::Memory(memory), Some(id)) => memory.sessions.remove(id),
-            (Self::Redis(Shared { redis, .. }), Some(id)) => {
-                redis.write::<()>(cmd("DEL").arg(session(id))).await?;
-            }
-            _ => {}
+        let Some(id) = id else { return Ok(()) };
+        match self {
+            Self::Memory(sessions, _) => sessions.remove(id),
+            Self::Redis(redis, ..) => redis.write(cmd("DEL").arg(session(id))).await?,
         }
         Ok(())
     }
@@ -195,25 +158,29 @@ impl Store {
     /// All users as JSON: `{"1":"Annie"}`.
     pub async fn users(&self) -> Result<Bytes, Error> {
         match self {
-            Self::Memory(memory) => Ok(json(&lock(&memory.all).users)),
-            Self::Redis(Shared { redis, users, .. }) => {
-                let (mark, old) = lock(users).clone();
-                let mut get = script(include_str!("users.lua"), &["users", "users:mark"]);
-                let new: Option<(String, BTreeMap<u64, String>)> =
-                    redis.read(get.arg(mark)).await?;
-                let Some((mark, new)) = new else { return Ok(old) };
-                let new = json(&new);
-                *lock(users) = (mark, new.clone());
+            Self::Memory(_, rest) => Ok(json(&lock(rest).users)),
+            Self::Redis(redis, _, last) => {
+                let (mark, old) = lock(last).clone();
+                let get =
+                    script(include_str!("users.lua"), &["users", "users:mark"], &[&mark]);
+                let Some((mark, users)) = redis.read::<Option<(_, _)>>(&get).await?
+                else {
+                    return Ok(old);
+                };
+                let new = json(&users);
+                *lock(last) = (mark, new.clone());
                 Ok(new)
             }
         }
     }
 
-    /// The name of one user.
+    /// The name of one user; 404 for an unknown one.
     pub async fn user(&self, id: u64) -> Result<String, Error> {
         let name = match self {
-            Self::Memory(memory) => lock(&memory.all).users.get(&id).cloned(),
-            Self::Redis(it) => it.redis.read(cmd("HGET").arg("users").arg(id)).await?,
+            Self::Memory(_, rest) => lock(rest).users.get(&id).cloned(),
+            Self::Redis(redis, ..) => {
+                redis.read(cmd("HGET").arg("users").arg(id)).await?
+            }
         };
         name.ok_or_else(Error::not_found)
     }
@@ -222,54 +189,52 @@ impl Store {
     /// user. Returns its id; 404 for an unknown one, 507 where there are too many.
     pub async fn change_user(&self, id: Option<u64>, name: &str) -> Result<u64, Error> {
         let done: i64 = match self {
-            Self::Memory(memory) => lock(&memory.all).change_user(id, name),
-            Self::Redis(Shared { redis, .. }) => {
+            Self::Memory(_, rest) => lock(rest).change_user(id, name),
+            Self::Redis(redis, ..) => {
                 let keys = ["users", "users:last", "users:mark"];
                 let id = id.map(|id| id.to_string()).unwrap_or_default();
-                let mut change = script(include_str!("user.lua"), &keys);
-                change.arg(Id::random()?.to_string()).arg(id).arg(name).arg(MAX_USERS);
-                redis.write(&change).await?
+                let args =
+                    [&*Id::random()?.to_string(), &id, name, &MAX_USERS.to_string()];
+                redis.write(&script(include_str!("user.lua"), &keys, &args)).await?
             }
         };
-        match done {
-            0 => Err(Error::not_found()),
-            _ => u64::try_from(done).map_err(|_| full()),
-        }
+        let found = if done == 0 { Err(Error::not_found()) } else { Ok(done) };
+        u64::try_from(found?).map_err(|_| full())
     }
 
-    /// One more attempt to log in, and how many it were within a minute.
+    /// Counts one more attempt to log in; says how many it were within a minute.
     pub async fn count_login(&self, key: &str) -> Result<u64, Error> {
         match self {
-            Self::Memory(memory) => Ok(lock(&memory.all).count(key)),
-            Self::Redis(Shared { redis, .. }) => {
+            Self::Memory(_, rest) => Ok(lock(rest).count(key)),
+            Self::Redis(redis, ..) => {
                 let key = format!("logins:{key}");
-                redis.write(&script(include_str!("count.lua"), &[&key])).await
+                redis.write(&script(include_str!("count.lua"), &[&key], &[])).await
             }
         }
     }
 }
 
-impl Shared {
-    async fn change(
-        &self,
-        name: &str,
-        what: &str,
-        field: &str,
-        to: &str,
-    ) -> Result<(), Error> {
-        let mut change = script(include_str!("change.lua"), &[&account(name)]);
-        self.redis.write(change.arg(what).arg(field).arg(to)).await
+// Numbers as the scripts have them: 0 for what is not done, -1 where there is no room.
+impl Rest {
+    fn create_account(&mut self, name: &str, hash: &str) -> i64 {
+        let (count, taken) = (self.accounts.len(), self.accounts.contains_key(name));
+        if taken || count >= 10_000 {
+            return if taken { 0 } else { -1 };
+        }
+        self.accounts.insert(name.to_owned(), (hash.to_owned(), name.to_owned(), 0));
+        1
     }
-}
 
-impl All {
+    fn change(&mut self, name: &str, change: impl FnMut(&mut (String, String, u64))) {
+        self.accounts.get_mut(name).into_iter().for_each(change);
+    }
+
     fn change_user(&mut self, id: Option<u64>, name: &str) -> i64 {
         match id {
             None if self.users.len() >= MAX_USERS => return -1,
             Some(id) if !self.users.contains_key(&id) => return 0,
-            _ => {}
+            _ => self.last_user += u64::from(id.is_none()),
         }
-        self.last_user += u64::from(id.is_none());
         let id = id.unwrap_or(self.last_user);
         match name {
             "" => self.users.remove(&id),
@@ -278,21 +243,17 @@ impl All {
         id as i64
     }
 
+    /// All are forgotten after a minute, or where they are too many.
     fn count(&mut self, key: &str) -> u64 {
-        let now = Instant::now();
-        let is_live = |since: Instant| now - since < Duration::from_secs(60);
-        if self.logins.len() >= 100_000 {
-            self.logins.retain(|_, (since, _)| is_live(*since));
+        let (since, counts) = &mut self.logins;
+        let is_old = since.is_none_or(|since| since.elapsed() >= Duration::from_secs(60));
+        if is_old || counts.len() >= 100_000 {
+            counts.clear();
+            *since = Some(Instant::now());
         }
-        if self.logins.len() >= 100_000 {
-            self.logins.clear();
-        }
-        let entry = self.logins.entry(key.to_owned()).or_insert((now, 0));
-        if !is_live(entry.0) {
-            *entry = (now, 0);
-        }
-        entry.1 += 1;
-        entry.1
+        let count = counts.entry(key.to_owned()).or_default();
+        *count += 1;
+        *count
     }
 }
 
@@ -301,10 +262,14 @@ fn lock<T>(all: &Mutex<T>) -> MutexGuard<'_, T> {
     all.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn script(text: &str, keys: &[&str]) -> Cmd {
+fn script(text: &str, keys: &[&str], args: &[&str]) -> Cmd {
     let mut eval = cmd("EVAL");
-    eval.arg(text).arg(keys.len()).arg(keys);
+    eval.arg(text).arg(keys.len()).arg(keys).arg(args);
     eval
+}
+
+fn change(name: &str, args: &[&str]) -> Cmd {
+    script(include_str!("change.lua"), &[&account(name)], args)
 }
 
 fn account(name: &str) -> String {
@@ -323,4 +288,41 @@ fn json(users: &BTreeMap<u64, String>) -> Bytes {
 fn full() -> Error {
     let message = ko_en!("더 받을 자리가 없습니다.", "There is no room for more.");
     Error::new(StatusCode::INSUFFICIENT_STORAGE, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn memory_has_room_for_so_many_and_no_more() {
+        let store = Store::memory(Duration::from_secs(60));
+        for n in 0..10_000 {
+            assert!(store.create_account(&n.to_string(), "hash").await.unwrap());
+        }
+        assert!(!store.create_account("7", "hash").await.unwrap());
+        assert_eq!(store.create_account("annie", "hash").await.unwrap_err().status, 507);
+        for n in 1..=MAX_USERS as u64 {
+            assert_eq!(store.change_user(None, "Annie").await.unwrap(), n);
+        }
+        assert_eq!(store.change_user(None, "Annie").await.unwrap_err().status, 507);
+        assert_eq!(store.change_user(Some(2), "").await.unwrap(), 2);
+        assert_eq!(store.change_user(Some(2), "").await.unwrap_err().status, 404);
+        assert_eq!(store.change_user(None, "Annie").await.unwrap(), MAX_USERS as u64 + 1);
+    }
+
+    #[tokio::test]
+    async fn an_earlier_epoch_counts_no_more() {
+        let store = Store::memory(Duration::from_secs(60));
+        store.create_account("annie", "hash").await.unwrap();
+        let id = Some(store.begin("annie", 0).await.unwrap());
+        store.set_shown("annie", "Annie").await.unwrap();
+        assert_eq!(store.who(id).await.unwrap().unwrap().shown, "Annie");
+        store.end_all("annie").await.unwrap();
+        assert!(store.who(id).await.unwrap().is_none());
+        assert_eq!(store.account("annie").await.unwrap(), Some(("hash".into(), 1)));
+        for n in 1..=3 {
+            assert_eq!(store.count_login("annie").await.unwrap(), n);
+        }
+    }
 }
