@@ -12,7 +12,9 @@ use common::{Error, ko_en};
 use hyper::StatusCode;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, cmd};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, Role, cmd,
+};
 use session::redis::parse;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -241,6 +243,10 @@ impl Server {
         }?;
         // A server that wants a password lets anybody connect, and refuses every command.
         cmd("PING").query_async::<()>(&mut connection).await?;
+        // Who may not ask for the role learns it at the first change.
+        if let Ok(Role::Replica { .. }) = cmd("ROLE").query_async(&mut connection).await {
+            return Err((ErrorKind::Io, "a replica, which takes no changes").into());
+        }
         Ok(connection)
     }
 }

@@ -35,7 +35,7 @@ pub struct Site {
 /// The name of a path in the metrics: as many as there are routes, whatever is asked for.
 pub fn route(path: &str) -> &'static str {
     const ROUTES: &str = "/ /signup /login /logout /logout/everywhere /me /users \
-                          /site.css /site.js";
+                          /site.css /site.js /icon.svg";
     let user = path.strip_prefix("/users/").and_then(number).map(|_| "/users/{id}");
     ROUTES.split(' ').find(|route| *route == path).or(user).unwrap_or("other")
 }
@@ -60,7 +60,10 @@ impl Site {
             ("GET", "/site.js") => {
                 Ok(file(&request, "text/javascript; charset=utf-8", JS))
             }
-            (_, "/" | "/site.css" | "/site.js") => not_allowed(request.method(), READ),
+            ("GET", "/icon.svg") => Ok(file(&request, "image/svg+xml", ICON)),
+            (_, "/" | "/site.css" | "/site.js" | "/icon.svg") => {
+                not_allowed(request.method(), READ)
+            }
             ("POST", "/signup") => self.sign_up(request, client, id).await,
             ("POST", "/login") => self.log_in(request, client, id).await,
             ("POST", "/logout") => self.log_out(id).await,
@@ -216,6 +219,7 @@ const LOGIN: &str = include_str!("../pages/login.html");
 const HOME: &str = include_str!("../pages/home.html");
 const CSS: &str = include_str!("../pages/site.css");
 const JS: &str = include_str!("../pages/site.js");
+const ICON: &str = include_str!("../pages/icon.svg");
 
 /// A file, which a browser keeps and asks about each time: 304 where it has this very one.
 fn file(request: &Request, kind: &'static str, text: &'static str) -> Reply {
