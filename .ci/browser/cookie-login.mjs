@@ -9,10 +9,10 @@ await check("cookie-login", async ({ page, context, url }) => {
   const scriptsSee = () => page.evaluate(() => document.cookie);
 
   await page.goto(url);
-  await page.getByRole("heading", { name: "로그인" }).waitFor();
+  await page.getByRole("heading", { name: "로그인", level: 1 }).waitFor();
   assert.equal(await scriptsSee(), "");
-  await readable(page, 13);
-  // Both languages are on the page: the lesson serves this one file, and no script or style.
+  await readable(page);
+  // Both languages are on the page: without a script it cannot follow the browser's.
   for (const language of [/5강 cookie-login: 쿠키가 이름 자체입니다/, /Lesson 5, cookie-login: the cookie is the name/]) {
     await page.getByText(language).waitFor();
   }

@@ -38,8 +38,8 @@ function drawsHangul() {
 }
 
 const size = (width, height) => ({ viewport: { width, height } });
-// The login page has both languages side by side.
-await check("cookie-login", { context: size(1000, 620) }, async ({ page, url }) => {
+// The login page has both languages, one below the other.
+await check("cookie-login", { context: size(1100, 840) }, async ({ page, url }) => {
   await page.goto(url);
   await save(page, "cookie-login");
 });

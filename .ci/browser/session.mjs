@@ -20,7 +20,7 @@ await check("session", async ({ page, context, url }) => {
   };
 
   await page.goto(url);
-  await readable(page, 13);
+  await readable(page);
   const shown = await page.locator("dt code").last().textContent();
   const cookie = await login(NAME);
   assert.equal(cookie.name, "session");
@@ -37,14 +37,14 @@ await check("session", async ({ page, context, url }) => {
   assert.notEqual(renewed.value, cookie.value);
 
   await page.goto(`${url}logout`);
-  await page.getByRole("heading", { name: "로그인" }).waitFor();
+  await page.getByRole("heading", { name: "로그인", level: 1 }).waitFor();
   assert.deepEqual(await context.cookies(), []);
   assert.equal(await scriptsSee(), "");
   // Whoever kept a copy of the cookies has nothing.
   for (const stolen of [cookie, renewed]) {
     await context.addCookies([stolen]);
     await page.goto(url);
-    await page.getByRole("heading", { name: "로그인" }).waitFor();
+    await page.getByRole("heading", { name: "로그인", level: 1 }).waitFor();
   }
   await page.goBack();
   assert.ok(!(await text()).includes("안녕하세요"), "no copy of the greeting was kept");

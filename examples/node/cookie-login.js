@@ -32,6 +32,9 @@ async function handle(req, res) {
     }).end();
   } else if (pathname === "/logout") {
     res.writeHead(302, { Location: "/", "Set-Cookie": "name=; Max-Age=0; Path=/" }).end();
+  } else if (pathname === "/cookie2.css") {
+    const style = await fs.readFile(path.join(html, "cookie2.css"));
+    res.writeHead(200, { "Content-Type": "text/css; charset=utf-8" }).end(style);
   } else if (cookies.name) {
     res.writeHead(200, TEXT).end(`${cookies.name}님 안녕하세요`);
   } else {

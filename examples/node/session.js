@@ -40,6 +40,9 @@ async function handle(req, res) {
   } else if (pathname === "/logout") {
     sessions.delete(cookies.session);
     res.writeHead(302, { Location: "/", "Set-Cookie": "session=; Max-Age=0; Path=/" }).end();
+  } else if (pathname === "/cookie2.css") {
+    const style = await fs.readFile(path.join(html, "cookie2.css"));
+    res.writeHead(200, { "Content-Type": "text/css; charset=utf-8" }).end(style);
   } else if (session?.expires > new Date()) {
     res.writeHead(200, TEXT).end(`${session.name}님 안녕하세요`);
   } else {

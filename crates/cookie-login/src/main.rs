@@ -21,6 +21,7 @@ async fn handle(request: Request, files: Files) -> Result<Reply, Error> {
     match (request.method().as_str(), request.uri().path()) {
         ("GET", "/login") => login(&request),
         ("GET", "/logout") => logout(),
+        ("GET", "/cookie2.css") => files.page(&request, "cookie2.css").await,
         ("GET", _) => match cookie::get(request.headers(), "name") {
             Some(name) => Ok(greeting(name)),
             None => files.page(&request, "cookie2.html").await,

@@ -44,6 +44,19 @@ mod parity {
     }
 
     #[test]
+    fn the_style_sheet_of_the_page_comes_with_and_without_a_cookie() {
+        let server = Server::parity(BIN);
+        server.get("/").contains("href=\"/cookie2.css\"");
+        for cookie in ["", "name=Annie"] {
+            visit(&server, "/cookie2.css", cookie)
+                .hint("files.page(&request, \"cookie2.css\")")
+                .expect(200)
+                .header("content-type", "text/css; charset=utf-8")
+                .contains("body {");
+        }
+    }
+
+    #[test]
     fn a_login_is_a_redirect_with_a_cookie_for_five_minutes() {
         let server = Server::parity(BIN);
         let answer = login(&server, "안니").expect(302).header("location", "/");

@@ -28,6 +28,7 @@ async fn handle(request: Request, state: Arc<State>) -> Result<Reply, Error> {
     match (request.method().as_str(), request.uri().path()) {
         ("GET", "/login") => login(&request, id, store).await,
         ("GET", "/logout") => logout(id, store).await,
+        ("GET", "/cookie2.css") => files.page(&request, "cookie2.css").await,
         ("GET", _) => match store.name(id).await? {
             Some(name) => Ok(greeting(name)),
             None => files.page(&request, "cookie2.html").await,

@@ -71,6 +71,19 @@ mod parity {
     }
 
     #[test]
+    fn the_style_sheet_of_the_page_comes_with_and_without_a_session() {
+        let server = Server::parity(BIN);
+        server.get("/").contains("href=\"/cookie2.css\"");
+        for cookie in ["", &session(&server, "Annie")] {
+            visit(&server, "/cookie2.css", cookie)
+                .hint("files.page(&request, \"cookie2.css\")")
+                .expect(200)
+                .header("content-type", "text/css; charset=utf-8")
+                .contains("body {");
+        }
+    }
+
+    #[test]
     fn the_browser_holds_a_number_and_no_name() {
         let server = Server::parity(BIN);
         let answer = login(&server, "parity").expect(302).header("location", "/");
@@ -397,6 +410,7 @@ mod redis {
         }
         // Who has no session needs no Redis to see the login page.
         does_not_know(&server, "session=1");
+        visit(&server, "/cookie2.css", &session).expect(200);
         redis.restart();
         // The very first request, and not the second.
         does_not_know(&server, &session);
