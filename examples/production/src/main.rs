@@ -83,7 +83,7 @@ async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
     };
     let port = worker.port();
     let server = Arc::new(Server {
-        tls: Tls::with_tickets(certificate, http2::HTTP2, String::new(), tickets)?,
+        tls: Tls::new(certificate, http2::HTTP2, tickets, String::new())?,
         site: Site::new(store, settings.logins),
         plain: Plain { port, acme: settings.acme },
         limits: Limits::new(settings.connections, settings.requests),

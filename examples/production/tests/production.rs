@@ -38,6 +38,8 @@ fn start(vars: &[(&str, &str)]) -> Running {
 fn start_command(command: Command) -> Running {
     let mut server = Server::start_command(command);
     server.certs = None; // any certificate
+    // The first line came by another pipe.
+    wait_until("its other ports", || server.stderr().contains("/metrics: http"));
     let url = |text: &str| {
         let stderr = server.stderr();
         let rest =
