@@ -114,7 +114,7 @@ await check("cluster", { env: { WORKERS: "3", CRASH_AFTER_MS: "off" } }, async (
   // Killed by somebody else.
   const other = (await numbers(page))[0];
   process.kill(other, "SIGKILL");
-  await page.getByText(`${other}번 워커 종료 (code null signal SIGKILL): 신호를 받았습니다`).waitFor();
+  await page.getByText(`${other}번 워커 종료 (code null signal SIGKILL): 시그널을 받았습니다`).waitFor();
 });
 
 const english = { context: { locale: "en-US" }, env: { WORKERS: "2", CRASH_AFTER_MS: "3000", LC_ALL: "C.UTF-8" } };

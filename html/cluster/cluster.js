@@ -98,7 +98,7 @@ function reason(worker, exit, crashAfter) {
     return [": 연결을 5초 동안 가져가지 않아 마스터가 종료시켰습니다",
       ": the master ended it, as it had left a connection untaken for 5 s"];
   }
-  if (exit?.signal) return [": 신호를 받았습니다", ": by a signal"];
+  if (exit?.signal) return [": 시그널을 받았습니다", ": by a signal"];
   if (exit?.code === 1 && crashAfter !== null) {
     const seconds = crashAfter / 1000;
     return [`: 첫 요청을 받고 ${seconds}초가 지났습니다`, `: ${seconds} s after its first request`];
@@ -196,7 +196,7 @@ async function askThreeTimes() {
 }
 
 function unreachable() {
-  put(element("message"), "요청이 닿지 않았습니다. 다시 눌러 주세요.", "The request was not answered. Press again.");
+  put(element("message"), "응답을 받지 못했습니다. 다시 눌러 주세요.", "The request was not answered. Press again.");
 }
 
 function tell(ko, en) {

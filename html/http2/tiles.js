@@ -172,8 +172,8 @@ function verdict({ h1, h2 }) {
   if (ratio > 0.9) return [`차이가 거의 없습니다. ${whyKo}`, `There is hardly a difference. ${whyEn}`];
   const times = (1 / ratio).toFixed(1);
   return [
-    `이번에는 HTTP/2가 이기지 못했습니다. HTTP/1.1이 ${times}배 빨랐습니다. ${whyKo}`,
-    `This time HTTP/2 did not win: HTTP/1.1 was ${times} times as fast. ${whyEn}`,
+    `이번에는 HTTP/2가 더 느렸습니다. HTTP/1.1이 ${times}배 빨랐습니다. ${whyKo}`,
+    `This time HTTP/2 was slower: HTTP/1.1 was ${times} times as fast. ${whyEn}`,
   ];
 }
 

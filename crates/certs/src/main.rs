@@ -10,7 +10,7 @@ fn main() -> Result<(), CannotStart> {
     let limits = if files.are_ours {
         ko_en!(
             "이름이 localhost, 127.0.0.1, ::1로 제한되어 있고\n   \
-             비밀키는 남아 있지 않아, 다른 사이트의 인증서를 만드는 데 쓸 수 없습니다.",
+             개인 키는 남아 있지 않아, 다른 사이트의 인증서를 만드는 데 쓸 수 없습니다.",
             "It is constrained to localhost, 127.0.0.1\n   \
              and ::1, and its private key is gone: nobody can sign for another site with it."
         )

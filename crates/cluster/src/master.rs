@@ -218,8 +218,8 @@ impl Master {
         if let Err(error) = self.spawn(slot) {
             let program = self.settings.program.display();
             warn(ko_en!(
-                "워커를 시작하지 못했습니다: {program}: {error}",
-                "Cannot start a worker: {program}: {error}"
+                "워커를 시작하지 못했습니다: {program}: {error}. CLUSTER_PROGRAM을 확인하세요.",
+                "Cannot start a worker: {program}: {error}. Check CLUSTER_PROGRAM."
             ));
             self.died_young(slot);
         }

@@ -6,6 +6,7 @@ use std::path::{MAIN_SEPARATOR, PathBuf, absolute};
 use std::time::Duration;
 
 use common::error::CannotStart;
+use common::ko_en;
 use common::settings::{digits, number, one_of, variable, wrong};
 
 /// How a cluster runs. Master and workers read the same environment.
@@ -51,7 +52,13 @@ impl Settings {
                 Some("off") => None,
                 Some(value) => {
                     let ms: Option<u32> = digits(value);
-                    let wrong = || wrong("CRASH_AFTER_MS", value, "off | ms", "off");
+                    let wrong = || {
+                        let right = ko_en!(
+                            "off 또는 밀리초 숫자",
+                            "off or a number of milliseconds"
+                        );
+                        wrong("CRASH_AFTER_MS", value, &right, "off")
+                    };
                     Some(Duration::from_millis(ms.ok_or_else(wrong)?.into()))
                 }
             },

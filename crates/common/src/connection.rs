@@ -57,8 +57,8 @@ impl Connections {
         } else if self.full.load(Relaxed) && free >= limit as usize / 8 {
             self.full.store(false, Relaxed);
             warn(ko_en!(
-                "연결 {free}개가 비었습니다.",
-                "{free} connections are free again."
+                "연결 {free}개를 새로 받을 수 있습니다.",
+                "There is room for {free} connections again."
             ));
         }
         place

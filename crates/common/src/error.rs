@@ -58,7 +58,8 @@ impl Error {
     /// The reply that the client gets. The detail, if there is one, is logged.
     pub fn into_reply(self) -> Reply {
         if let Some(detail) = self.detail {
-            let line = format!("{} {}: {detail}", self.status.as_str(), self.message);
+            let message = self.message.trim_end_matches('.');
+            let line = format!("{} {message}: {detail}", self.status.as_str());
             warn(Escaped(&line));
         }
         let mut reply = reply::text(self.status, self.message);

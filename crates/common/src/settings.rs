@@ -45,8 +45,10 @@ pub fn one_of<T: Copy>(name: &str, words: &[(&str, T)]) -> Result<T, CannotStart
     let Some(value) = variable(name) else { return Ok(words[0].1) };
     let found = words.iter().find(|(word, _)| *word == value);
     found.map(|(_, meaning)| *meaning).ok_or_else(|| {
-        let right: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        wrong(name, &value, &right.join(" | "), right[right.len() - 1])
+        let right: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        let all = right.join(", ");
+        let right_one = ko_en!("{all} 가운데 하나", "one of {all}");
+        wrong(name, &value, &right_one, words[words.len() - 1].0)
     })
 }
 
@@ -55,10 +57,11 @@ pub fn digits<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// A variable whose value means nothing: what would be `right`, and an example.
+/// A variable whose value means nothing: what would be `right`, and an example. In Korean
+/// `right` ends in a vowel, as 숫자 and 하나 do: 여야 follows it.
 pub fn wrong(name: &str, value: &str, right: &str, example: &str) -> CannotStart {
     let what = ko_en!(
-        "{name}={value:?}: {right}이어야 합니다",
+        "{name}={value:?}: {right}여야 합니다",
         "{name}={value:?} must be {right}"
     );
     cannot_start(what, name, example)

@@ -92,7 +92,7 @@ impl Signals {
         };
         tokio::select! {
             () = second => {
-                warn(ko_en!("두 번째 신호: 바로 끝냅니다.", "A second signal: ending at once."));
+                warn(ko_en!("두 번째 시그널: 바로 끝냅니다.", "A second signal: ending at once."));
             }
             () = stop => std::process::exit(0),
         }

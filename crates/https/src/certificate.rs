@@ -66,8 +66,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CannotStart
     let certificates: Vec<_> = pem(path)?.into_iter().filter_map(certificate).collect();
     if certificates.is_empty() {
         let what = ko_en!(
-            "PEM 인증서(BEGIN CERTIFICATE)가 없습니다. CERT와 KEY를 바꿔 쓰지 않았나요?",
-            "no certificate in PEM form (BEGIN CERTIFICATE); is it the KEY?"
+            "PEM 인증서(BEGIN CERTIFICATE)가 없습니다. CERT와 KEY가 뒤바뀌지 않았는지 확인하세요",
+            "no certificate in PEM form (BEGIN CERTIFICATE); check that it is not the KEY"
         );
         return Err(wrong(path, &what));
     }
@@ -79,10 +79,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CannotStart
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, CannotStart> {
     pem(path)?.into_iter().find_map(private).ok_or_else(|| {
         let what = ko_en!(
-            "PEM 개인 키(BEGIN PRIVATE KEY)가 없습니다. CERT와 KEY를 바꿔 쓰지 않았나요? \
+            "PEM 개인 키(BEGIN PRIVATE KEY)가 없습니다. CERT와 KEY가 뒤바뀌지 않았는지 확인하세요. \
              암호가 걸린 키는 openssl pkey로 먼저 푸세요",
-            "no private key in PEM form (BEGIN PRIVATE KEY); is it the CERT? One that is \
-             encrypted must first go through openssl pkey"
+            "no private key in PEM form (BEGIN PRIVATE KEY); check that it is not the CERT. \
+             A key that is encrypted must first be decrypted by openssl pkey"
         );
         wrong(path, &what)
     })
@@ -142,7 +142,7 @@ fn valid_today(path: &Path, certificate: &CertificateDer<'_>) -> Result<(), Cann
             let days = days(time, not_before);
             ko_en!(
                 "유효 기간이 {days}일 뒤에 시작하는 인증서입니다. 컴퓨터의 시계도 확인하세요",
-                "this certificate is not valid for {days} days yet; is the clock right?"
+                "this certificate is not valid for {days} days yet; check the clock, too"
             )
         }
         Err(error) => no_x509(&error),

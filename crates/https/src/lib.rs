@@ -65,6 +65,7 @@ where
 {
     // Before signals are caught: should this have to wait, Ctrl+C ends it.
     let certificate = Arc::new(Current::new(read()?));
+    let tickets = ring::Ticketer::new().map_err(io::Error::other)?;
     let signals = Signals::catch(Hangup::Notifies)?;
     let loopback = listeners.iter().all(|(listener, _)| listener.loopback);
     let connections = Connections::new(open_files::limit(), signals.stop, loopback);
@@ -73,8 +74,9 @@ where
         if loops.is_empty() {
             say(listener.first_line("https"));
         }
-        let tls =
-            Arc::new(Tls::new(certificate.clone(), protocols, listener.url("https"))?);
+        let (certificate, tickets) = (certificate.clone(), tickets.clone());
+        let tls = Tls::new(certificate, protocols, tickets, listener.url("https"))?;
+        let tls = Arc::new(tls);
         let speak = speak.clone();
         let connect = move |stream, connection: Arc<Connection>| {
             let (tls, speak) = (tls.clone(), speak.clone());
@@ -82,10 +84,8 @@ where
                 match tls.accept(stream, &connection).await {
                     Some(Accepted::Tls(stream)) => speak(stream, connection).await,
                     Some(Accepted::Plain(stream)) => {
-                        http1(stream, connection, |request| {
-                            plain_http(request, &tls.url)
-                        })
-                        .await;
+                        let to_https = |request| plain_http(request, &tls.url);
+                        http1(stream, connection, to_https).await;
                     }
                     None => {}
                 }
@@ -121,29 +121,16 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// TLS 1.2 and 1.3 with a certificate, for clients that came to `url`.
+    /// TLS 1.2 and 1.3 with a certificate, for clients that came to `url`. Who was here already
+    /// may resume with one of the `tickets`, which saves a signature and a round trip.
     ///
     /// # Errors
-    /// There is no randomness for the keys of session tickets.
+    /// None that a certificate could cause.
     pub fn new(
         certificate: Arc<Current>,
         protocols: Protocols,
-        url: String,
-    ) -> Result<Self, CannotStart> {
-        // Who was here already may resume, which saves a signature and a round trip.
-        let tickets = ring::Ticketer::new().map_err(io::Error::other)?;
-        Self::with_tickets(certificate, protocols, url, tickets)
-    }
-
-    /// As [`Tls::new`], with other keys of session tickets: those that several processes share.
-    ///
-    /// # Errors
-    /// None that a certificate or a ticket could cause.
-    pub fn with_tickets(
-        certificate: Arc<Current>,
-        protocols: Protocols,
-        url: String,
         tickets: Arc<dyn ProducesTickets>,
+        url: String,
     ) -> Result<Self, CannotStart> {
         let mut config = config(certificate, protocols).map_err(io::Error::other)?;
         config.ticketer = tickets;

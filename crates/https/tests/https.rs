@@ -330,7 +330,7 @@ mod hardened {
         let (old, old_key) = dated("old", now - 9 * day, now - 3 * day);
         let (young, young_key) = dated("young", now + 2 * day + day / 2, now + 9 * day);
         for (cert, key, ca, part) in [
-            (&key, &cert, None, "CERT와 KEY를 바꿔"),
+            (&key, &cert, None, "CERT와 KEY가 뒤바뀌지"),
             (&cert, &cert, None, "PEM 개인 키"),
             (&cert, &other_key, None, "짝이 아닙니다"),
             (&old, &old_key, None, "3일 전에 끝난"),

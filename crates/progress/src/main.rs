@@ -1,7 +1,7 @@
 //! How far you have come: `cargo run -p progress` runs the exercises of all lessons, says which
 //! of them pass, and which is next.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -36,8 +36,9 @@ fn run() -> io::Result<()> {
     for (number, lesson) in (1..).zip(LESSONS) {
         let tests = root.join(format!("crates/{lesson}/tests/{lesson}.rs"));
         let mut exercises = exercises(lesson, &fs::read_to_string(tests)?);
-        print!("{number} {lesson:<13}");
-        let output = with_dots(&root, lesson)?;
+        let row = format!("{number} {lesson:<13}");
+        let output = run_exercises(&root, lesson, &row)?;
+        print!("{row}");
         let stdout = String::from_utf8_lossy(&output.stdout);
         if stdout.contains("\ntest result: ") {
             for exercise in &mut exercises {
@@ -66,8 +67,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Runs a lesson's exercises. As long as nothing has come of it, a dot for each second.
-fn with_dots(root: &Path, lesson: &str) -> io::Result<Output> {
+/// Runs a lesson's exercises. At a terminal the row says meanwhile for how many seconds, and is
+/// empty again afterwards.
+fn run_exercises(root: &Path, lesson: &str, row: &str) -> io::Result<Output> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["test", "--quiet", "-p", lesson, "--test", lesson, "--"]);
     // Not quiet itself: one line for each test.
@@ -84,18 +86,17 @@ fn with_dots(root: &Path, lesson: &str) -> io::Result<Output> {
         }
     }
     let tests = thread::spawn(move || cargo.output());
-    let mut said = Instant::now();
-    let mut dots = 0;
+    let (start, at_terminal) = (Instant::now(), io::stdout().is_terminal());
     while !tests.is_finished() {
-        if said.elapsed() >= Duration::from_secs(1) {
-            print!(".");
-            (said, dots) = (Instant::now(), dots + 1);
+        if at_terminal {
+            let seconds = start.elapsed().as_secs();
+            print!("\r{row}  {}", ko_en!("{seconds}초", "{seconds} s"));
+            io::stdout().flush()?;
         }
-        io::stdout().flush()?;
         thread::sleep(Duration::from_millis(50));
     }
-    if dots > 0 {
-        print!(" ");
+    if at_terminal {
+        print!("\r{:width$}\r", "", width = row.len() + 10);
     }
     tests.join().map_err(|_| io::Error::other("cargo test"))?
 }

@@ -195,7 +195,7 @@ impl Shared {
                 return Ok(value);
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".into(),
+            Err(_) => ko_en!("제한 시간 안에 답이 없습니다", "no answer in time"),
         };
         if !self.away.swap(true, Relaxed) {
             let why = Escaped(&why);

@@ -351,11 +351,12 @@ impl Drop for Server {
         if let Some(process) = &mut self.process {
             if thread::panicking() {
                 // The harness shows it of a test that fails.
-                let ended = process.child.try_wait();
-                eprintln!(
-                    "server: {ended:?}, standard error:\n{}",
-                    text(&process.stderr)
-                );
+                let state = match process.child.try_wait() {
+                    Ok(Some(status)) => format!("has ended ({status})"),
+                    _ => "is still running".into(),
+                };
+                let stderr = text(&process.stderr);
+                eprintln!("the server {state}; its standard error:\n{stderr}");
             }
             let _ = process.child.kill();
             let _ = process.child.wait();

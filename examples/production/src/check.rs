@@ -9,9 +9,9 @@ use common::listen::listen_beside;
 use common::log::say;
 use common::settings::cannot_start;
 
-use crate::settings::Settings;
+use crate::admin;
+use crate::settings::{Settings, certificate};
 use crate::tickets::Tickets;
-use crate::{admin, certificate};
 
 /// How long Redis may take to answer.
 const LIMIT: Duration = Duration::from_secs(4);

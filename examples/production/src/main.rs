@@ -25,20 +25,19 @@ use cluster::{Event, Master, Worker};
 use common::error::CannotStart;
 use common::http1::IDLE_LIMIT;
 use common::ko_en;
-use common::listen::listen_beside;
 use common::log::{say, warn};
-use common::settings::{cannot_start, variable};
+use common::settings::cannot_start;
 use common::stop::{Hangup, Signals};
-use https::{Certificate, Current, Tls};
+use https::{Current, Tls};
+use tokio::time::interval;
 
 use crate::limits::Limits;
 use crate::metrics::Cluster;
 use crate::plain::Plain;
 use crate::server::Server;
-use crate::settings::Settings;
+use crate::settings::{Settings, certificate};
 use crate::site::Site;
 use crate::store::Store;
-use crate::systemd::Sockets;
 use crate::tickets::Tickets;
 
 #[tokio::main(flavor = "current_thread")]
@@ -84,7 +83,7 @@ async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
     };
     let port = worker.port();
     let server = Arc::new(Server {
-        tls: Tls::with_tickets(certificate, http2::HTTP2, String::new(), tickets)?,
+        tls: Tls::new(certificate, http2::HTTP2, tickets, String::new())?,
         site: Site::new(store, settings.logins),
         plain: Plain { port, acme: settings.acme },
         limits: Limits::new(settings.connections, settings.requests),
@@ -97,20 +96,8 @@ async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
 
 /// The master: listeners, workers, and what an operator looks at.
 async fn lead(settings: Settings) -> Result<ExitCode, CannotStart> {
-    let mut sockets = Sockets::inherited()?;
     let signals = Signals::catch_and_wait(Hangup::Notifies, settings.drain_delay)?;
-    let https = match sockets.take("https") {
-        Some(https) => https,
-        None => listen_beside("PORT", 443).await?,
-    };
-    let http = match sockets.take("http") {
-        Some(http) => http,
-        None => listen_beside("HTTP_PORT", 80).await?,
-    };
-    let admin = match sockets.take("admin") {
-        Some(admin) => admin,
-        None => admin::listen(settings.admin).await?,
-    };
+    let [https, http, admin] = systemd::listeners(settings.admin).await?;
     certificate(https.loopback && http.loopback)?; // better said once than by every worker
     if settings.redis_url.is_none() {
         warn(ko_en!(
@@ -125,20 +112,20 @@ async fn lead(settings: Settings) -> Result<ExitCode, CannotStart> {
     ));
     let cluster = Arc::new(Mutex::new(Cluster::default()));
     tokio::spawn(admin::serve(admin, cluster.clone(), signals.draining.clone()));
-    let draining = signals.draining.clone();
-    tokio::spawn(async move {
-        draining.cancelled().await;
-        systemd::stopping();
-    });
+    tokio::spawn(systemd::stopping(signals.draining.clone()));
     let mut master =
         Master::over(vec![https, http], "https", signals, &settings.cluster)?;
     for slot in 0..settings.cluster.workers {
         master.fork(slot);
     }
+    let mut watchdog = interval(systemd::SIGN_OF_LIFE);
     loop {
         let event = tokio::select! {
             event = master.event() => event,
-            () = systemd::watchdog() => continue,
+            _ = watchdog.tick() => {
+                systemd::alive();
+                continue;
+            }
         };
         let mut cluster = cluster.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -158,17 +145,4 @@ async fn lead(settings: Settings) -> Result<ExitCode, CannotStart> {
             Some(Event::RollEnds) => systemd::ready(),
         }
     }
-}
-
-/// `CERT`, `KEY` and `CA`; self-made ones only for this machine itself.
-fn certificate(loopback: bool) -> Result<Certificate, CannotStart> {
-    if !loopback && (variable("CERT").is_none() || variable("KEY").is_none()) {
-        let what = ko_en!(
-            "다른 컴퓨터도 연결할 수 있는 주소에서는 CERT와 KEY가 필요합니다",
-            "Beyond loopback it takes a certificate: CERT and KEY"
-        );
-        return Err(cannot_start(what, "CERT=/path/cert.pem KEY", "/path/key.pem"));
-    }
-    let files = certs::files()?;
-    Certificate::read(&files.cert, &files.key, files.ca.as_deref())
 }

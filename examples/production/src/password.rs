@@ -74,7 +74,13 @@ async fn slowly<T: Send + 'static>(
 mod tests {
     use super::*;
 
+    // One after the other: both use the places of this process.
     #[tokio::test]
+    async fn places_and_hashes() {
+        too_many_at_once_are_refused_and_all_others_are_served().await;
+        a_hash_is_argon2id_with_the_parameters_of_owasp_and_so_is_that_of_nobody().await;
+    }
+
     async fn a_hash_is_argon2id_with_the_parameters_of_owasp_and_so_is_that_of_nobody() {
         let made = hash("correct horse".into()).await.unwrap();
         for hash in [&*made, NOBODY] {
@@ -88,7 +94,6 @@ mod tests {
         assert!(!verify("correct horse".into(), Some(NOBODY.into())).await.unwrap());
     }
 
-    #[tokio::test]
     async fn too_many_at_once_are_refused_and_all_others_are_served() {
         let many = (0..*CORES + MAX_WAITING + 9).map(|_| {
             tokio::spawn(slowly(|| thread::sleep(std::time::Duration::from_millis(20))))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::error::CannotStart;
 use common::ko_en;
 use common::settings::{cannot_start, number, one_of, variable, wrong};
+use https::Certificate;
 use ipnet::IpNet;
 use tracing::Level;
 
@@ -143,6 +144,22 @@ fn read(name: &str, path: &str) -> Result<Vec<u8>, CannotStart> {
         );
         cannot_start(what, name, "/path")
     })
+}
+
+/// `CERT`, `KEY` and `CA`; self-made ones only for this machine itself.
+///
+/// # Errors
+/// There is none, or it is not good today: see [`Certificate::read`].
+pub fn certificate(loopback: bool) -> Result<Certificate, CannotStart> {
+    if !loopback && (variable("CERT").is_none() || variable("KEY").is_none()) {
+        let what = ko_en!(
+            "다른 컴퓨터도 연결할 수 있는 주소에서는 CERT와 KEY가 필요합니다",
+            "Beyond loopback it takes a certificate: CERT and KEY"
+        );
+        return Err(cannot_start(what, "CERT=/path/cert.pem KEY", "/path/key.pem"));
+    }
+    let files = certs::files()?;
+    Certificate::read(&files.cert, &files.key, files.ca.as_deref())
 }
 
 /// The names that the file has set, and in which process: `101 PORT WORKERS`.

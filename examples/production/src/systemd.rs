@@ -2,47 +2,58 @@
 //! process (`LISTEN_FDS`), and its state (`NOTIFY_SOCKET`). Elsewhere all of it does nothing.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::listen::Listener;
+use common::error::CannotStart;
+use common::listen::{Listener, listen_beside};
 use common::settings::variable;
 use listenfd::ListenFd;
 use sd_notify::{NotifyState, notify};
 use tokio::net::TcpListener;
-use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-/// The listeners of `production.socket`, by their `FileDescriptorName`: `https`, `http`,
-/// `admin`. Without names they are meant in this order.
-pub struct Sockets(Vec<(String, TcpListener)>);
+use crate::admin;
 
 const NAMES: [&str; 3] = ["https", "http", "admin"];
 
-impl Sockets {
-    /// Takes over what systemd has opened.
-    ///
-    /// # Errors
-    /// What it has handed over is no listening TCP socket.
-    pub fn inherited() -> io::Result<Self> {
-        let names = variable("LISTEN_FDNAMES").unwrap_or_default();
-        let mut names = names.split(':').map(str::to_owned);
-        let mut open = ListenFd::from_env();
-        let mut sockets = Vec::new();
-        for index in 0..open.len() {
-            let Some(socket) = open.take_tcp_listener(index)? else { continue };
-            socket.set_nonblocking(true)?;
-            let name = names.next().filter(|name| NAMES.contains(&&**name));
-            let name = name.unwrap_or_else(|| NAMES[index.min(2)].into());
-            sockets.push((name, TcpListener::from_std(socket)?));
-        }
-        Ok(Self(sockets))
-    }
+/// The listeners of the site, of plain HTTP and for an operator: sockets that systemd has
+/// opened, by their `FileDescriptorName` (`https`, `http`, `admin`; without names they are
+/// meant in this order), or those of the settings.
+///
+/// # Errors
+/// A port is taken or forbidden, or what was handed over is no listening TCP socket.
+pub async fn listeners(admin: SocketAddr) -> Result<[Listener; 3], CannotStart> {
+    let [https, http, operator] = inherited()?;
+    Ok([
+        match https {
+            Some(https) => https,
+            None => listen_beside("PORT", 443).await?,
+        },
+        match http {
+            Some(http) => http,
+            None => listen_beside("HTTP_PORT", 80).await?,
+        },
+        match operator {
+            Some(operator) => operator,
+            None => admin::listen(admin).await?,
+        },
+    ])
+}
 
-    /// The listener of this name, if there is one; it may have several sockets.
-    pub fn take(&mut self, name: &str) -> Option<Listener> {
-        let sockets = self.0.extract_if(.., |(other, _)| other == name);
-        let sockets: Vec<_> = sockets.map(|(_, socket)| socket).collect();
-        (!sockets.is_empty()).then(|| Listener::inherited(sockets))
+/// What systemd has opened; each may have several sockets.
+fn inherited() -> io::Result<[Option<Listener>; 3]> {
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut open = ListenFd::from_env();
+    let mut sockets: [Vec<TcpListener>; 3] = Default::default();
+    for index in 0..open.len() {
+        let Some(socket) = open.take_tcp_listener(index)? else { continue };
+        socket.set_nonblocking(true)?;
+        let named = names.next().and_then(|name| NAMES.iter().position(|n| *n == name));
+        sockets[named.unwrap_or(index.min(2))].push(TcpListener::from_std(socket)?);
     }
+    Ok(sockets.map(|these| (!these.is_empty()).then(|| Listener::inherited(these))))
 }
 
 /// `READY=1`: clients are served; also at the end of a roll.
@@ -57,14 +68,16 @@ pub fn reloading() {
     }
 }
 
-/// `STOPPING=1`: a signal to stop has come.
-pub fn stopping() {
+/// `STOPPING=1`, when a signal to stop has come.
+pub async fn stopping(draining: CancellationToken) {
+    draining.cancelled().await;
     let _ = notify(false, &[NotifyState::Stopping]);
 }
 
-/// Waits until it is time for a sign of life, and gives it. Without a watchdog it waits as
-/// long: the master looks after its workers then.
-pub async fn watchdog() {
-    sleep(Duration::from_secs(1)).await;
+/// How often the master gives a sign of life; it looks after its workers as often.
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
+/// `WATCHDOG=1`: the master does not hang.
+pub fn alive() {
     let _ = notify(false, &[NotifyState::Watchdog]);
 }

@@ -36,7 +36,7 @@ pub fn running_out_of_files_is_not_the_end(binary: &str) {
     let failed = said("받지 못했습니다");
     assert!(failed <= processes, "said {failed} times: {stderr}");
     // Full, free again, full again: each is said once.
-    let (full, free) = (said("가득 찼습니다"), said("비었습니다"));
+    let (full, free) = (said("가득 찼습니다"), said("새로 받을 수 있습니다"));
     assert!(full <= free + processes && full + failed > 0, "{full}, {free}: {stderr}");
 }
 
