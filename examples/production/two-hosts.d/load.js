@@ -10,34 +10,28 @@ const tls = require("node:tls");
 const { setTimeout: sleep } = require("node:timers/promises");
 
 const { host, addresses, certificate, posts } = JSON.parse(process.argv[2]);
-const RATE = 200; // requests per second
-const PATIENCE = 10_000; // ms for one answer
-const RENEW = 5_000; // ms until somebody connects anew, more or less
+const [RATE, PATIENCE, RENEW] = [200, 10_000, 5_000]; // a second; ms for an answer, for a connection
 const FORM = { "content-type": "application/x-www-form-urlencoded" };
 const ca = fs.readFileSync(certificate);
 const form = (fields) => new URLSearchParams(fields).toString();
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
+const is = (...all) => ({ status }) => all.includes(status);
 const handshakes = { full: 0, resumed: 0 };
-const stats = {}; // of each phase
-const reasons = {}; // of what failed, and how often
-const users = new Map(); // id to what we know of that user
-const gone = []; // those whose id was given to another one
+const [stats, reasons] = [{}, {}]; // of each phase; why requests failed, and how often
+const [users, gone] = [new Map(), []]; // by id; those whose id was given to another one
 let [phase, open, names] = ["setup", 0, 0];
 
-/// Half of them speak HTTP/2. A `way` is what somebody's requests go over.
-const people = Array.from({ length: 24 }, (_, n) => ({
-  name: `person-${n}`, address: addresses[n % addresses.length], h2: n % 2 === 0, cookie: "",
-}));
+/// Half of them speak HTTP/2. `way` is what their requests go over: a session, or an agent.
+const people = Array.from({ length: 24 }, (_, n) => (
+  { name: `person-${n}`, address: addresses[n % addresses.length], h2: n % 2 === 0, cookie: "" }));
 
 function dial(person) {
-  const socket = tls.connect({
-    host, port: 443, servername: "site.test", ca, localAddress: person.address,
-    session: person.ticket, ALPNProtocols: [person.h2 ? "h2" : "http/1.1"],
-  });
-  socket.setNoDelay(true);
-  socket.on("session", (ticket) => (person.ticket = ticket));
+  const { address: localAddress, ticket: session, h2 } = person;
+  const ALPNProtocols = [h2 ? "h2" : "http/1.1"];
+  const to = { host, port: 443, servername: "site.test", ca, localAddress, session, ALPNProtocols };
+  const socket = tls.connect(to).setNoDelay(true);
   socket.on("secureConnect", () => (handshakes[socket.isSessionReused() ? "resumed" : "full"] += 1));
-  return socket;
+  return socket.on("session", (ticket) => (person.ticket = ticket));
 }
 
 /// What is being asked on the old way is still answered there.
@@ -51,90 +45,79 @@ function leave(person) {
 
 function wayOf(person) {
   const { way } = person;
-  const isOld = way && person.until < Date.now() && !way.connecting;
+  const isOld = person.until < Date.now() && !way?.connecting;
   if (isOld || way?.closed || way?.destroyed) leave(person);
-  if (!person.way) {
-    const createConnection = () => dial(person);
-    person.until = Date.now() + RENEW * (0.5 + Math.random());
-    person.way = person.h2 ? http2.connect("https://site.test", { createConnection })
-      : Object.assign(new https.Agent({ keepAlive: true }), { createConnection });
-    person.way.on("error", () => {}); // each request on it says so, too
-  }
-  return person.way;
+  if (person.way) return person.way;
+  const createConnection = () => dial(person);
+  person.until = Date.now() + RENEW * (0.5 + Math.random());
+  person.way = person.h2 ? http2.connect("https://site.test", { createConnection })
+    : Object.assign(new https.Agent({ keepAlive: true }), { createConnection });
+  return person.way.on("error", () => {}); // each request on it says so, too
 }
 
 /// Sends one request; the answer is { status, text, cookie }.
 function send(person, method, path, body) {
-  const way = wayOf(person);
   const headers = { cookie: person.cookie, ...(body && FORM) };
-  return (person.h2 ? send2 : send1)(way, method, path, headers, body);
+  return (person.h2 ? send2 : send1)(wayOf(person), method, path, headers, body);
 }
 
-function send1(agent, method, path, headers, body) {
-  return new Promise((resolve, reject) => {
-    if (body) headers["content-length"] = body.length;
-    const request = https.request({ host, agent, method, path, headers }, (answer) => {
-      let text = "";
-      const cookie = answer.headers["set-cookie"]?.[0];
-      answer.on("data", (part) => (text += part)).on("error", fail);
-      answer.on("end", () => resolve({ status: answer.statusCode, text, cookie }));
-    });
-    const timer = setTimeout(() => request.destroy(new Error("timeout")), PATIENCE);
-    const fail = (error) => reject(Object.assign(error, { way: agent, reused: request.reusedSocket }));
-    request.on("error", fail).on("close", () => (clearTimeout(timer), fail(new Error("closed"))));
-    request.end(body);
+const send1 = (agent, method, path, headers, body) => new Promise((resolve, reject) => {
+  if (body) headers["content-length"] = body.length;
+  const request = https.request({ host, agent, method, path, headers }, (answer) => {
+    let text = "";
+    const { statusCode: status, headers: { "set-cookie": [cookie] = [] } } = answer;
+    answer.on("data", (part) => (text += part)).on("error", fail);
+    answer.on("end", () => resolve({ status, text, cookie }));
   });
-}
+  const timer = setTimeout(() => request.destroy(new Error("timeout")), PATIENCE);
+  const fail = (error) => reject(Object.assign(error, { way: agent, reused: request.reusedSocket }));
+  request.on("error", fail).on("close", () => (clearTimeout(timer), fail(new Error("closed"))));
+  request.end(body);
+});
 
-function send2(session, method, path, headers, body) {
+const send2 = (session, method, path, headers, body) => new Promise((resolve, reject) => {
+  let [text, why, answer] = ["", "closed"];
   const reused = session.isUsed;
-  return new Promise((resolve, reject) => {
-    const head = { ":method": method, ":path": path, ...headers };
-    const stream = session.request(head, { endStream: !body });
-    let [text, why, answer] = ["", "closed"];
-    const timer = setTimeout(() => ((why = "timeout"), stream.close(8)), PATIENCE);
-    stream.on("response", (fields) => ((answer = fields), (session.isUsed = true)));
-    stream.on("data", (part) => (text += part)).on("error", (error) => (why = error.code ?? why));
-    stream.on("close", () => {
-      clearTimeout(timer);
-      if (answer && stream.readableEnded && !stream.rstCode) {
-        return resolve({ status: answer[":status"], text, cookie: answer["set-cookie"]?.[0] });
-      }
-      // 7: the server says that it did nothing with it (RFC 9113 section 8.7).
-      const refused = stream.rstCode === 7;
-      reject(Object.assign(new Error(why), { way: session, reused, refused }));
-    });
-    if (body) stream.end(body);
+  const stream = session.request({ ":method": method, ":path": path, ...headers }, { endStream: !body });
+  const timer = setTimeout(() => ((why = "timeout"), stream.close(8)), PATIENCE);
+  stream.on("response", (fields) => ((answer = fields), (session.isUsed = true)));
+  stream.on("data", (part) => (text += part)).on("error", (error) => (why = error.code ?? why));
+  stream.on("close", () => {
+    clearTimeout(timer);
+    const { ":status": status, "set-cookie": [cookie] = [] } = answer ?? {};
+    if (status && stream.readableEnded && !stream.rstCode) return resolve({ status, text, cookie });
+    // 7: the server says that it did nothing with it (RFC 9113 section 8.7).
+    const refused = stream.rstCode === 7;
+    reject(Object.assign(new Error(why), { way: session, reused, refused }));
   });
-}
+  if (body) stream.end(body);
+});
 
 /// One request, and what becomes of it in the table. `isGood` says whether an answer is right.
 async function ask(person, method, path, body, isGood) {
-  const it = (stats[phase] ??= { requests: 0, failed: 0, repeated: 0, away: 0, longest: 0, peak: 0 });
-  const [began, at] = [Date.now(), phase];
+  const none = { requests: 0, failed: 0, repeated: 0, away: 0, longest: 0, peak: 0 };
+  const [began, at, it] = [Date.now(), phase, (stats[phase] ??= none)];
   it.requests += 1;
   it.peak = Math.max(it.peak, (open += 1));
-  let answer;
-  try {
-    answer = await send(person, method, path, body).catch((error) => {
-      if (error.way === person.way) leave(person);
-      // As browsers do (RFC 9110 section 9.2.2): once, on a new connection; never a POST of which
-      // nobody knows whether it was done.
-      const may = error.refused || (error.reused && method !== "POST");
-      if (!may || error.message === "timeout") throw error;
-      it.repeated += 1;
-      return send(person, method, path, body);
-    });
-    if (answer.status === 503) {
-      it.away += 1;
-      it.last = Date.now();
-      it.first ??= it.last;
-    } else if (!isGood(answer)) throw new Error(`status ${answer.status} ${answer.text}`);
-  } catch (error) {
+  const answer = await send(person, method, path, body).catch((error) => {
+    if (error.way === person.way) leave(person);
+    // As browsers do (RFC 9110 section 9.2.2): once, on a new connection; never a POST of which
+    // nobody knows whether it was done.
+    const may = error.refused || (error.reused && method !== "POST");
+    if (!may || error.message === "timeout") throw error;
+    it.repeated += 1;
+    return send(person, method, path, body);
+  }).catch((error) => error);
+  if (answer.status === 503) {
+    it.away += 1;
+    it.last = Date.now();
+    it.first ??= it.last;
+  } else if (!answer.status || !isGood(answer)) {
     it.failed += 1;
     it.lastFailed = began;
-    const where = `${at}: ${method} ${path.replace(/\d+/, "{id}")}, ${person.h2 ? "h2" : "h1"}`;
-    const reason = `${where}${error.reused ? "" : ", new connection"}: ${error.code ?? error.message}`;
+    const why = answer.status ?? answer.code ?? answer.message;
+    const where = `${person.h2 ? "h2" : "h1"}${answer.reused ? "" : ", new connection"}`;
+    const reason = `${at}: ${method} ${path.replace(/\d+/, "{id}")}, ${where}: ${why}`;
     reasons[reason] = (reasons[reason] ?? 0) + 1;
   }
   it.longest = Math.max(it.longest, Date.now() - began);
@@ -142,12 +125,10 @@ async function ask(person, method, path, body, isGood) {
   return answer;
 }
 
-const is = (...all) => ({ status }) => all.includes(status);
-
 async function add(person) {
   const [name, at] = [`user-${(names += 1)}`, phase];
   const answer = await ask(person, "POST", "/users", form({ name }), is(201));
-  if (answer?.status !== 201) return;
+  if (answer.status !== 201) return;
   const id = answer.text.trim();
   if (users.has(id)) gone.push(users.get(id));
   users.set(id, { id, name, phase: at, at: Date.now() });
@@ -159,11 +140,10 @@ async function rename(person) {
   if (!user) return add(person);
   const [name, at] = [`user-${(names += 1)}`, phase];
   user.busy = true;
-  // A user who is lost is counted at the end.
-  const answer = await ask(person, "PUT", `/users/${user.id}`, form({ name }), is(200, 404));
+  // 404: a user who is lost is counted at the end.
+  const { status } = await ask(person, "PUT", `/users/${user.id}`, form({ name }), is(200, 404));
   user.busy = false;
-  if (answer?.status === 200) Object.assign(user, { name, phase: at, at: Date.now() });
-  else user.maybe = name;
+  Object.assign(user, status === 200 ? { name, phase: at, at: Date.now() } : { maybe: name });
 }
 
 function next() {
@@ -189,9 +169,9 @@ async function main() {
   for (let n = 0; n < 30; n += 1) await add(pick(people));
   process.send({ ready: true });
   setInterval(() => {
-    const { requests, failed, repeated, away } = stats[phase] ?? {};
+    const { requests = 0, failed = 0, repeated = 0, away = 0 } = stats[phase] ?? {};
     const counts = `${failed} failed, ${repeated} repeated, ${away} times 503, ${open} open`;
-    console.error(requests ? `${phase}: ${requests} requests, ${counts}` : phase);
+    console.error(`${phase}: ${requests} requests, ${counts}`);
   }, 1000);
   let due = Date.now();
   const clock = setInterval(() => {
@@ -212,7 +192,4 @@ async function main() {
 }
 
 process.on("disconnect", () => process.exit(1)); // two-hosts has ended
-main().catch((error) => {
-  console.error("load:", error);
-  process.exit(1);
-});
+main().catch((error) => (console.error("load:", error), process.exit(1)));

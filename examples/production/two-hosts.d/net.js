@@ -66,10 +66,11 @@ function start(machine, command, args, env, stdio) {
   return child;
 }
 
+const list = (...words) => execFileSync("ip", ["netns", ...words], { encoding: "utf8" }).split(/\s/);
+
 /// kill -9 of everything on a machine.
 function killAll(machine) {
-  const pids = execFileSync("ip", ["netns", "pids", PREFIX + machine], { encoding: "utf8" });
-  for (const pid of pids.split("\n").filter(Boolean)) {
+  for (const pid of list("pids", PREFIX + machine).filter(Boolean)) {
     try {
       process.kill(Number(pid), "SIGKILL");
     } catch {} // it has ended meanwhile
@@ -82,8 +83,7 @@ const children = (pid) =>
 
 /// Whatever is there, of this run or of one that was killed: processes, namespaces, files.
 function remove() {
-  const list = execFileSync("ip", ["netns", "list"], { encoding: "utf8" });
-  for (const name of list.split(/\s/).filter((word) => word.startsWith(PREFIX))) {
+  for (const name of list("list").filter((word) => word.startsWith(PREFIX))) {
     killAll(name.slice(PREFIX.length));
     execFileSync("ip", ["netns", "del", name]);
   }
@@ -97,38 +97,39 @@ async function ask(machine, ...command) {
   return (await run("ip", [...words, ...command])).stdout;
 }
 
-function redis(machine, ...settings) {
+/// A Redis or a Sentinel; again with the file in which it has noted whose replica it is.
+function redis(machine, settings) {
+  const conf = file(`${machine}.conf`);
   fs.mkdirSync(file(machine), { recursive: true });
-  const conf = [`bind ${address(machine)}`, `dir ${file(machine)}`, ...settings, ""].join("\n");
-  // Redis itself writes into its file whose replica it is.
-  if (settings.length) fs.writeFileSync(file(`${machine}.conf`), conf);
-  return start(machine, "redis-server", [file(`${machine}.conf`), ...(machine[0] === "s" ? ["--sentinel"] : [])]);
+  const all = `bind ${address(machine)}\ndir ${file(machine)}\n${settings}\n`;
+  if (settings) fs.writeFileSync(conf, all);
+  start(machine, "redis-server", machine[0] === "s" ? [conf, "--sentinel"] : [conf]);
 }
 
 /// A master (r1), its replica (r2) and three Sentinels.
 async function redisAll() {
-  const all = ["appendonly yes", 'save ""', "repl-diskless-sync-delay 0", "repl-timeout 5",
-    `requirepass ${PASSWORD}`, `masterauth ${PASSWORD}`];
-  redis("r1", ...all);
-  redis("r2", ...all, `replicaof ${address("r1")} 6379`);
-  const isThere = async () => /slave0.*state=online/.test(await ask("r1", "INFO", "replication"));
-  await until("a replica", 10, isThere);
+  const all = `appendonly yes\nsave ""\nrepl-diskless-sync-delay 0\nrepl-timeout 5
+requirepass ${PASSWORD}\nmasterauth ${PASSWORD}`;
+  redis("r1", all);
+  redis("r2", `${all}\nreplicaof ${address("r1")} 6379`);
+  await until("a replica", 10, () => hasReplica("r1"));
   for (const machine of SENTINELS) {
-    redis(machine, "port 26379", "protected-mode no", `sentinel monitor main ${address("r1")} 6379 2`,
-      `sentinel auth-pass main ${PASSWORD}`, "sentinel down-after-milliseconds main 1000",
-      "sentinel failover-timeout main 5000");
+    redis(machine, `port 26379\nprotected-mode no
+sentinel monitor main ${address("r1")} 6379 2\nsentinel auth-pass main ${PASSWORD}
+sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000`);
   }
   for (const machine of SENTINELS) await until("the Sentinels", 15, () => isWhole(machine));
 }
 
+const hasReplica = async (machine) => /slave0.*state=online/.test(await ask(machine, "INFO", "replication"));
+
 /// Whether a Sentinel thinks well of all, and the master has its replica.
 async function isWhole(sentinel = "s1") {
-  const fields = (await ask(sentinel, "SENTINEL", "MASTER", "main")).split("\n");
-  const field = (name) => fields[fields.indexOf(name) + 1];
-  const counts = field("num-slaves") + field("num-other-sentinels");
-  if (field("flags") !== "master" || counts !== "12") return false;
-  if (!/\nflags\nslave\n/.test(await ask(sentinel, "SENTINEL", "REPLICAS", "main"))) return false;
-  return /slave0.*state=online/.test(await ask(await redisMaster(), "INFO", "replication"));
+  const [master, replicas] = [await ask(sentinel, "SENTINEL", "MASTER", "main"),
+    await ask(sentinel, "SENTINEL", "REPLICAS", "main")];
+  const parts = [/^flags\nmaster$/m, /^num-slaves\n1$/m, /^num-other-sentinels\n2$/m];
+  return parts.every((part) => part.test(master)) && /^flags\nslave$/m.test(replicas) &&
+    hasReplica(await redisMaster());
 }
 
 /// Which machine is the master of Redis, as a Sentinel sees it.
@@ -153,11 +154,11 @@ function host(machine, binary) {
 /// A 503 of /readyz means "nobody new" (L7OKC); only a host that does not answer counts as down,
 /// and its sessions are ended. Ended at a 503, they would break what the host is still answering.
 function balancer() {
-  const list = (name, page) => `backend ${name}
+  const backend = (name, page) => `backend ${name}
   option httpchk GET ${page}
   http-check expect status 200 error-status L7OKC
-  server h1 ${address("h1")}:443 send-proxy-v2 check port 9090
-  server h2 ${address("h2")}:443 send-proxy-v2 check port 9090
+  server h1 ${address("h1")}:443
+  server h2 ${address("h2")}:443
 `;
   fs.writeFileSync(file("haproxy.cfg"), `global
   maxconn 4000
@@ -171,23 +172,21 @@ defaults
   timeout check 1s
   timeout client 60s
   timeout server 60s
-  default-server inter 200ms fall 2 rise 1 on-marked-down shutdown-sessions
+  default-server send-proxy-v2 check port 9090 inter 200ms fall 2 rise 1 on-marked-down shutdown-sessions
 frontend https
   bind ${address("lb")}:443
   use_backend ready if { nbsrv(ready) ge 1 }
   default_backend alive
-${list("ready", "/readyz")}${list("alive", "/livez")}`);
-  return start("lb", "haproxy", ["-db", "-f", file("haproxy.cfg")]);
+${backend("ready", "/readyz")}${backend("alive", "/livez")}`);
+  start("lb", "haproxy", ["-db", "-f", file("haproxy.cfg")]);
 }
 
 /// Whether HAProxy sends new connections to a host.
 async function isUp(machine) {
   const socket = connect(file("haproxy.sock"));
   socket.write("show stat\n");
-  return (await text(socket)).split("\n").some((line) => {
-    const [list, server, state] = [0, 1, 17].map((n) => line.split(",")[n]);
-    return list === "ready" && server === machine && state === "UP";
-  });
+  const lines = (await text(socket)).split("\n").map((line) => line.split(","));
+  return lines.some((it) => it[0] === "ready" && it[1] === machine && it[17] === "UP");
 }
 
 module.exports = {
