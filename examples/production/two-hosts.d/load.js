@@ -95,7 +95,7 @@ const send2 = (session, method, path, headers, body) => new Promise((resolve, re
 
 /// One request, and what becomes of it in the table. `isGood` says whether an answer is right.
 async function ask(person, method, path, body, isGood) {
-  const none = { requests: 0, failed: 0, repeated: 0, away: 0, longest: 0, peak: 0 };
+  const none = { requests: 0, failed: 0, repeated: 0, away: 0, longest: 0, peak: 0, late: 0 };
   const [began, at, it] = [Date.now(), phase, (stats[phase] ??= none)];
   it.requests += 1;
   it.peak = Math.max(it.peak, (open += 1));
@@ -175,7 +175,10 @@ async function main() {
   }, 1000);
   let due = Date.now();
   const clock = setInterval(() => {
-    for (const now = Date.now(); due <= now; due += 1000 / RATE) next();
+    // How late the clock itself is says how much of a wait is this machine's.
+    const [now, it] = [Date.now(), stats[phase] ?? {}];
+    it.late = Math.max(it.late, Math.round(now - due));
+    for (; due <= now; due += 1000 / RATE) next();
   }, 5);
   process.on("message", async (message) => {
     phase = message.phase ?? phase;
