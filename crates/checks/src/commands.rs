@@ -149,10 +149,10 @@ impl Step {
         let Some(package) = self.after("-p") else { return Ok(()) };
         let folders = ["crates", "", "examples"]; // examples, and examples/production
         let mut folders = folders.iter().map(|folder| root.join(folder).join(package));
-        let folder = folders.find(|folder| folder.exists()).unwrap_or_default();
-        if !folder.join("Cargo.toml").exists() {
+        let folder = folders.find(|folder| folder.join("Cargo.toml").exists());
+        let Some(folder) = folder else {
             return Err(self.wrong(format_args!("there is no package {package:?}")));
-        }
+        };
         let test = self.after("--test").map(|test| folder.join("tests").join(test));
         match test.map(|path| path.with_extension("rs")) {
             Some(path) if !path.exists() => {

@@ -89,11 +89,14 @@ fn check_production(root: &Path) -> Checked {
     Ok(())
 }
 
-/// The lesson's debug binary, built where it is out of date.
+/// The lesson's debug binary, built with its tests where it is out of date. Without `-p`, so that
+/// there is nothing to build when `cargo test` has run.
 fn build(root: &Path, lesson: &str) -> Checked<PathBuf> {
     let mut cargo = Command::new("cargo");
-    let status =
-        cargo.args(["build", "--quiet", "-p", lesson]).current_dir(root).status();
+    let status = cargo
+        .args(["test", "--quiet", "--no-run", "--test", lesson])
+        .current_dir(root)
+        .status();
     if !status.is_ok_and(|status| status.success()) {
         return Err(format!("{lesson} does not build"));
     }
