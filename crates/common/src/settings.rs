@@ -76,9 +76,8 @@ pub fn cannot_start(what: String, name: &str, value: impl Display) -> CannotStar
 
 /// The folder of all pages: `HTML_DIR`, or `html/` of the workspace.
 pub fn html_folder() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    let html = || workspace.unwrap_or(Path::new(".")).join("html");
-    variable("HTML_DIR").map_or_else(html, PathBuf::from)
+    let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../html");
+    variable("HTML_DIR").map_or_else(workspace, PathBuf::from)
 }
 
 /// The program's own name.

@@ -379,7 +379,7 @@ mod exercise {
             let answer = client.request("GET", "/count", &[], b"").expect(200);
             let json =
                 format!("{{\"requests\":{requests},\"connections\":{connections}}}");
-            answer.header("content-type", "application/json; charset=utf-8").json(&json);
+            answer.header("content-type", "application/json; charset=utf-8").body(&json);
         };
         let mut first = server.connect();
         says(&mut first, 1, 1);

@@ -573,7 +573,7 @@ mod exercise {
             let answer = server.get("/sessions").expect(200);
             answer
                 .header("content-type", "application/json; charset=utf-8")
-                .json(&counts(sessions, names, ids));
+                .body(&counts(sessions, names, ids));
         };
         holds(0, 0, 0);
         let phone = session(&server, "Annie");

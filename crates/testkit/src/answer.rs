@@ -109,20 +109,6 @@ impl Answer {
         self
     }
 
-    /// Expects this JSON, in whatever order its names stand.
-    #[track_caller]
-    pub fn json(self, json: &str) -> Self {
-        if !self.has_json(json) {
-            self.fail(format_args!("expected the JSON {json}"));
-        }
-        self
-    }
-
-    pub(crate) fn has_json(&self, json: &str) -> bool {
-        let value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).ok();
-        value(&self.body).is_some_and(|body| Some(body) == value(json.as_bytes()))
-    }
-
     /// Expects this text somewhere in the body.
     #[track_caller]
     pub fn contains(self, part: &str) -> Self {

@@ -32,9 +32,6 @@ fn start(lesson: &str) -> Server {
 /// part in the thread's name.
 #[test]
 fn clocks() {
-    // Not `eprintln!`, which is shown of a test that fails only.
-    let _ =
-        writeln!(std::io::stderr(), "clocks of up to 30 s, all lessons at once: 35 s");
     let parts: &[(&str, fn())] = &[
         (
             "slow_heads_and_idle_clients_are_closed_after_10_s",
