@@ -9,8 +9,8 @@
 //! lesson's usual port in them is replaced by the real one. `cargo` and `just` are not run; that
 //! their packages, tests and recipes exist is checked, and what `cargo run -p LESSON` prints is.
 //! `cd FOLDER` enters a workspace that earlier commands have made: cargo must understand it, and
-//! a `cargo test` that follows is run, where no binary of a lesson lies about. Commands are the
-//! same in both languages, so once is enough.
+//! a `cargo test` that follows in the same block is run, once for both languages, where no other
+//! lesson's binary is.
 
 use std::fs;
 use std::io::Read;
@@ -40,8 +40,8 @@ pub fn check(root: &Path, name: &str, binary: &Path, readme: &Readme) -> Checked
     let binary = binary.to_str().ok_or("the path of the binary is no UTF-8")?;
     let lesson = Lesson { name, binary, locale: readme.locale };
     let mut workshop: Option<Workshop> = None;
-    let mut entered: Option<String> = None;
     for block in readme.blocks.iter().filter(|block| block.language == "console") {
+        let mut entered: Option<String> = None;
         for step in Step::all(block)? {
             if let Some(tool) = step.tool() {
                 step.exists(tool, root)?;
@@ -279,7 +279,7 @@ impl Workshop {
         let command = format!(
             "copied='{}' && rm -rf \"$copied/{folder}\" && mkdir -p \"$copied\" &&
             cp -r {folder} \"$copied\" && cd \"$copied/{folder}\" &&
-            CARGO_TARGET_DIR=\"$copied/target\" {} --offline && echo passed",
+            CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=\"$copied/target\" {} && echo passed",
             target.join("copied").display(),
             step.command
         );
