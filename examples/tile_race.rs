@@ -36,6 +36,8 @@ const CONNECTIONS: usize = 6;
 /// What the server waits before each picture, in ms.
 const DELAYS: [u32; 3] = [0, 20, 100];
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// Characters of the longest bar.
 const WIDTH: f64 = 40.0;
 
@@ -61,18 +63,21 @@ async fn race(given: Option<String>) -> Result<()> {
     let host = http2_url.rsplit_once(':').map_or(&*http2_url, |(host, _)| host);
     let http1_url = format!("{host}:{port}");
 
-    let dots = tokio::spawn(dots());
     let mut rows = Vec::new();
     for delay in DELAYS {
         warn(ko_en!(
             "그림마다 {delay} ms씩 기다리는 경주입니다.",
             "Racing with a delay of {delay} ms for each picture."
         ));
+        let (start, dots) = (Instant::now(), tokio::spawn(dots()));
         let one = measure(false, &http1_url, delay).await?;
         let two = measure(true, &http2_url, delay).await?;
         rows.push((delay, one, two));
+        dots.abort();
+        if start.elapsed() > SECOND {
+            warn(""); // the end of the line of dots
+        }
     }
-    dots.abort();
     say(ko_en!(
         "\n그림 200장, 연결을 맺는 시간까지 포함\n",
         "\n200 pictures, with the time to connect\n"
@@ -93,7 +98,7 @@ async fn race(given: Option<String>) -> Result<()> {
 /// A dot for each second: nothing is silent for long.
 async fn dots() {
     loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(SECOND).await;
         eprint!(".");
     }
 }

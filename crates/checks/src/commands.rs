@@ -8,7 +8,9 @@
 //! language, in a folder of their own that has a copy of the sources: they may edit it. The
 //! lesson's usual port in them is replaced by the real one. `cargo` and `just` are not run; that
 //! their packages, tests and recipes exist is checked, and what `cargo run -p LESSON` prints is.
-//! `cd FOLDER` enters a workspace that earlier commands have made: cargo must understand it.
+//! `cd FOLDER` enters a workspace that earlier commands have made: cargo must understand it, and
+//! a `cargo test` that follows in the same block is run, once for both languages, where no other
+//! lesson's binary is.
 
 use std::fs;
 use std::io::Read;
@@ -16,11 +18,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use testkit::{PATIENCE, Server, TempDir};
 
 use crate::readme::{Block, Readme};
-use crate::{Checked, LESSONS, entries, read};
+use crate::{Checked, LESSONS, entries, read, target};
+
+/// How long a `cargo test` may take that builds everything.
+const BUILD: Duration = Duration::from_secs(30 * 60);
 
 /// A lesson, and the language in which it speaks.
 struct Lesson<'a> {
@@ -33,23 +39,32 @@ struct Lesson<'a> {
 pub fn check(root: &Path, name: &str, binary: &Path, readme: &Readme) -> Checked {
     let binary = binary.to_str().ok_or("the path of the binary is no UTF-8")?;
     let lesson = Lesson { name, binary, locale: readme.locale };
-    let mut workshop = None;
+    let mut workshop: Option<Workshop> = None;
     for block in readme.blocks.iter().filter(|block| block.language == "console") {
+        let mut entered: Option<String> = None;
         for step in Step::all(block)? {
             if let Some(tool) = step.tool() {
                 step.exists(tool, root)?;
                 step.prints_what_it_says(tool, &lesson)?;
+                if let (Some(folder), Some(workshop)) = (&entered, &workshop)
+                    && step.command.starts_with("cargo test")
+                    && readme.name != "README.ko.md"
+                {
+                    workshop.tests_pass(folder, &target(root), &step)?;
+                }
                 continue;
             }
             if workshop.is_none() {
                 workshop = Some(Workshop::open(root, &lesson)?);
             }
-            workshop.as_ref().map_or(Ok(()), |workshop| {
-                match step.command.strip_prefix("cd ") {
-                    Some(folder) => workshop.is_workspace(folder, &step),
-                    None => workshop.run(&step),
+            let Some(workshop) = &workshop else { continue };
+            match step.command.strip_prefix("cd ") {
+                Some(folder) => {
+                    workshop.is_workspace(folder, &step)?;
+                    entered = Some(folder.to_owned());
                 }
-            })?;
+                None => workshop.run(&step)?,
+            }
         }
     }
     Ok(())
@@ -257,8 +272,32 @@ impl Workshop {
         if output == "found\n" { Ok(()) } else { Err(step.wrong(output)) }
     }
 
+    /// Whether all tests of the workspace in `folder` pass, once it was moved elsewhere. There
+    /// it is built where nothing else is, and always there, so that libraries are built once.
+    fn tests_pass(&self, folder: &str, target: &Path, step: &Step) -> Checked {
+        eprintln!("{}: {} in {folder}, a minute or two", step.place, step.command);
+        let command = format!(
+            "copied='{}' && rm -rf \"$copied/{folder}\" && mkdir -p \"$copied\" &&
+            cp -r {folder} \"$copied\" && cd \"$copied/{folder}\" &&
+            CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=\"$copied/target\" {} && echo passed",
+            target.join("copied").display(),
+            step.command
+        );
+        let output =
+            self.sh_within(BUILD, &command).map_err(|error| step.wrong(error))?;
+        if output.ends_with("\npassed\n") {
+            return Ok(());
+        }
+        let lines: Vec<&str> = output.lines().collect();
+        Err(step.wrong(lines[lines.len().saturating_sub(40)..].join("\n")))
+    }
+
     /// What a command prints, on both outputs.
     fn sh(&self, command: &str) -> Checked<String> {
+        self.sh_within(PATIENCE, command)
+    }
+
+    fn sh_within(&self, patience: Duration, command: &str) -> Checked<String> {
         let mut child = Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{command}")])
             .current_dir(self.folder.path())
@@ -276,7 +315,7 @@ impl Workshop {
             let _ =
                 sender.send(read.map(|_| String::from_utf8_lossy(&bytes).into_owned()));
         });
-        let output = output.recv_timeout(PATIENCE);
+        let output = output.recv_timeout(patience);
         let _ = child.kill();
         let _ = child.wait();
         match output {
@@ -387,11 +426,57 @@ mod tests {
         }
     }
 
+    /// A server that is a script.
+    #[cfg(unix)]
+    fn scripted(root: &Path) -> std::path::PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let server = root.join("server");
+        let script = "#!/bin/sh\necho '41234번 포트에서 서버 대기 중입니다 http://localhost:41234/'\nexec sleep 60\n";
+        fs::write(&server, script).unwrap();
+        fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
+        server
+    }
+
+    #[cfg(unix)]
+    fn check_block(root: &Path, server: &Path, text: &str) -> Checked {
+        let lines = text.lines().map(Into::into).collect();
+        let block = Block { place: "R:1".into(), language: "console".into(), lines };
+        let (name, locale, text) = ("R", "C", String::new());
+        let readme = Readme { name, locale, text, blocks: vec![block] };
+        check(root, "hello", server, &readme)
+    }
+
+    /// A package that commands make, and that has a test.
+    #[cfg(unix)]
+    #[test]
+    fn a_copy_whose_tests_fail_is_found() {
+        let root = TempDir::new();
+        let server = scripted(root.path());
+        for folder in ["crates", "html"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let run = |test: &str| {
+            let lines = [
+                "$ mkdir -p w/src",
+                "$ printf '[package]\\nname = \"w\"\\n[workspace]\\n' > w/Cargo.toml",
+                &format!("$ echo '#[test] fn t() {{ {test} }}' > w/src/lib.rs"),
+                "$ cd w",
+                "$ cargo test",
+            ];
+            check_block(root.path(), &server, &lines.join("\n"))
+        };
+        assert_eq!(run(""), Ok(()));
+        let found = run("panic!(\"no such server\")").unwrap_err();
+        assert!(
+            found.contains("$ cargo test") && found.contains("no such server"),
+            "{found}"
+        );
+    }
+
     /// A lesson of its own: its server is a script, so that no crate need be built for it.
     #[cfg(unix)]
     #[test]
     fn whatever_is_not_true_is_found() {
-        use std::os::unix::fs::PermissionsExt;
         const TRUE: &str = "$ cargo run -p hello\n\
             8080번 포트에서 서버 대기 중입니다 http://localhost:8080/\n\
             $ just run hello\n$ cargo test -p hello --test hello\n\
@@ -403,24 +488,13 @@ mod tests {
             ("justfile", "# x\nrun LESSON:\n\tcargo run -p {{LESSON}}\n"),
             ("crates/hello/Cargo.toml", ""),
             ("crates/hello/tests/hello.rs", ""),
-            (
-                "server",
-                "#!/bin/sh\necho '41234번 포트에서 서버 대기 중입니다 http://localhost:41234/'\nexec sleep 60\n",
-            ),
         ] {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let server = root.path().join("server");
-        fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
-        let check_text = |text: &str| {
-            let lines = text.lines().map(Into::into).collect();
-            let block = Block { place: "R:1".into(), language: "console".into(), lines };
-            let (name, locale, text) = ("R", "C", String::new());
-            let readme = Readme { name, locale, text, blocks: vec![block] };
-            check(root.path(), "hello", &server, &readme)
-        };
+        let server = scripted(root.path());
+        let check_text = |text: &str| check_block(root.path(), &server, text);
         assert_eq!(check_text(TRUE), Ok(()));
         for (text, instead, problem) in [
             ("대기 중입니다 http", "대기 중입니다! http", "-- expected --"),

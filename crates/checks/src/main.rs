@@ -100,8 +100,13 @@ fn build(root: &Path, lesson: &str) -> Checked<PathBuf> {
     if !status.is_ok_and(|status| status.success()) {
         return Err(format!("{lesson} does not build"));
     }
+    Ok(target(root).join("debug").join(lesson))
+}
+
+/// Where cargo builds.
+fn target(root: &Path) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    Ok(target.unwrap_or(root.join("target")).join("debug").join(lesson))
+    target.unwrap_or(root.join("target"))
 }
 
 /// A file as text.

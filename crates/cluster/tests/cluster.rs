@@ -883,7 +883,7 @@ mod exercise {
         let answer = server.request("POST", "/crash", &[], "").expect(200);
         let answer = answer.header("content-type", "application/json; charset=utf-8");
         let pid = worker(&answer);
-        answer.body(&format!("{{\"pid\":{pid}}}"));
+        answer.json(&format!("{{\"pid\":{pid}}}"));
         server.wait_for_output(&exit_lines(pid, "code 1 signal null"));
         server.get("/").expect(200);
         if ended(&server) != 1 {
@@ -901,12 +901,12 @@ mod exercise {
         );
         let answer = server.get("/workers").expect(200);
         worker(&answer.header("content-type", "application/json; charset=utf-8"));
-        server.get_until("/workers", r#"{"ready":3}"#);
+        server.get_until_json("/workers", r#"{"ready":3}"#);
         let pids = came_up(&server);
         kill("KILL", pids[0]);
-        server.get_until("/workers", r#"{"ready":2}"#);
+        server.get_until_json("/workers", r#"{"ready":2}"#);
         kill("TERM", pids[1]);
-        server.get_until("/workers", r#"{"ready":1}"#);
+        server.get_until_json("/workers", r#"{"ready":1}"#);
         server.request("POST", "/workers", &[], "").expect(405).allows(&["GET", "HEAD"]);
     }
 }

@@ -74,10 +74,12 @@ pub fn cannot_start(what: String, name: &str, value: impl Display) -> CannotStar
     CannotStart(ko_en!("{what}. 해결하려면: {command}", "{what}. Try: {command}"))
 }
 
-/// The folder of all pages: `HTML_DIR`, or `html/` of the workspace.
+/// The folder of all pages: `HTML_DIR`, or `html/` of the workspace, which is two folders above
+/// this crate: a path without `..`, as messages show it.
 pub fn html_folder() -> PathBuf {
-    let workspace = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../html");
-    variable("HTML_DIR").map_or_else(workspace, PathBuf::from)
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    let html = || workspace.unwrap_or(Path::new("..")).join("html");
+    variable("HTML_DIR").map_or_else(html, PathBuf::from)
 }
 
 /// The program's own name.

@@ -127,7 +127,7 @@ mod exercise {
     #[ignore = "exercise: GET /cookies is the cookies that came, as JSON"]
     fn cookies_are_shown_as_json() {
         let server = Server::start(BIN).exercise(
-            "split(\"; \"), then split_once('=') for each; a BTreeMap keeps its names in order, \
+            "split(\"; \"), then split_once('=') for each; a BTreeMap collects the pairs, \
              and serde_json (in Cargo.toml first) makes JSON of it",
         );
         for (sent, json) in [
@@ -145,10 +145,10 @@ mod exercise {
         ] {
             let cookies = [("Cookie", sent)];
             let answer = server.request("GET", "/cookies", &cookies, "").expect(200);
-            let answer = answer.body(json).no_header("set-cookie");
+            let answer = answer.json(json).no_header("set-cookie");
             answer.header("content-type", "application/json; charset=utf-8");
         }
-        server.get("/cookies").expect(200).body("{}");
+        server.get("/cookies").expect(200).json("{}");
         server.get("/").expect(200).body("Hello Cookie");
     }
 }

@@ -379,7 +379,7 @@ mod exercise {
             let answer = client.request("GET", "/count", &[], b"").expect(200);
             let json =
                 format!("{{\"requests\":{requests},\"connections\":{connections}}}");
-            answer.header("content-type", "application/json; charset=utf-8").body(&json);
+            answer.header("content-type", "application/json; charset=utf-8").json(&json);
         };
         let mut first = server.connect();
         says(&mut first, 1, 1);
@@ -392,14 +392,14 @@ mod exercise {
         // Who is gone is forgotten, however it went.
         second.send("GET / HTTP/1.1\r\nHo");
         drop((first, second));
-        server.get_until("/count", "{\"requests\":1,\"connections\":1}");
+        server.get_until_json("/count", r#"{"requests":1,"connections":1}"#);
         let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
         for client in &mut clients {
             let closes = [("Connection", "close")];
             client.request("GET", "/", &closes, b"").expect(200);
             client.expect_closed();
         }
-        server.get_until("/count", "{\"requests\":1,\"connections\":1}");
+        server.get_until_json("/count", r#"{"requests":1,"connections":1}"#);
     }
 
     #[test]

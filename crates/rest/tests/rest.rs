@@ -511,7 +511,7 @@ mod exercise {
             let answer = server.get("/users/count").expect(200);
             answer
                 .header("content-type", "application/json; charset=utf-8")
-                .body(&format!("{{\"count\":{n}}}"));
+                .json(&format!("{{\"count\":{n}}}"));
         };
         count(0);
         let annie = add(&server, "Annie");
@@ -539,7 +539,7 @@ mod exercise {
                 format!("\"{}\":\"{name}\"", path.trim_start_matches("/user/"))
             });
             let json = format!("{{{}}}", users.collect::<Vec<_>>().join(","));
-            let answer = server.get(&format!("/users{query}")).expect(200).body(&json);
+            let answer = server.get(&format!("/users{query}")).expect(200).json(&json);
             answer.header("content-type", "application/json; charset=utf-8");
         };
         let all =

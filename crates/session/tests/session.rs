@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
+use serde_json::{Value, json};
 use testkit::{Answer, RedisServer, Server, wait_until};
 
 const BIN: &str = env!("CARGO_BIN_EXE_session");
@@ -573,7 +574,7 @@ mod exercise {
             let answer = server.get("/sessions").expect(200);
             answer
                 .header("content-type", "application/json; charset=utf-8")
-                .body(&counts(sessions, names, ids));
+                .json(&counts(sessions, names, ids));
         };
         holds(0, 0, 0);
         let phone = session(&server, "Annie");
@@ -606,7 +607,7 @@ mod exercise {
         for name in ["Annie", "Annie", "Bob"] {
             session(&server, name);
         }
-        server.get_until("/sessions", &counts(0, 0, 0));
+        server.get_until_json("/sessions", &counts(0, 0, 0));
     }
 
     #[test]
@@ -623,13 +624,10 @@ mod exercise {
                 let answer = answer
                     .header("content-type", "application/json; charset=utf-8")
                     .header("cache-control", "no-store");
-                let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-                let start = format!("{{\"name\":\"{quoted}\",\"seconds\":");
-                let seconds = answer.text().strip_prefix(&*start);
-                let seconds =
-                    seconds.and_then(|rest| rest.strip_suffix('}')?.parse().ok());
-                if !seconds.is_some_and(|seconds: u64| (40..=77).contains(&seconds)) {
-                    answer.fail(format_args!("expected {start}77}}, or a little less"));
+                let came: Value = serde_json::from_str(answer.text()).unwrap_or_default();
+                let says = |seconds: u64| json!({ "name": name, "seconds": seconds });
+                if !(40..=77).any(|seconds| came == says(seconds)) {
+                    answer.fail(format_args!("expected {}, or a little less", says(77)));
                 }
             }
             for nobody in ["", "session=1", "session=00000000000000000000000000000000"] {

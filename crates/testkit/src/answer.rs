@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use serde_json::Value;
+
 /// One HTTP answer. The checks return it, so that they can be chained; one that fails shows
 /// the request as a `curl` line, the answer, and a hint.
 #[derive(Debug, Clone)]
@@ -107,6 +109,24 @@ impl Answer {
             self.fail(format_args!("expected the body {body:?}"));
         }
         self
+    }
+
+    /// Expects that the body is this JSON; the order of fields and the spaces do not matter.
+    #[track_caller]
+    pub fn json(self, json: &str) -> Self {
+        if !self.is_json(json) {
+            self.fail(format_args!(
+                "expected this JSON, its fields in any order: {json}"
+            ));
+        }
+        self
+    }
+
+    /// Whether the body is this JSON.
+    #[track_caller]
+    pub(crate) fn is_json(&self, json: &str) -> bool {
+        let json: Value = serde_json::from_str(json).expect("a test's own JSON");
+        serde_json::from_slice::<Value>(&self.body).is_ok_and(|body| body == json)
     }
 
     /// Expects this text somewhere in the body.

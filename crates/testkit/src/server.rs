@@ -263,11 +263,22 @@ impl Server {
     /// Asks for a path again and again until its body is this; fails with the last answer.
     #[track_caller]
     pub fn get_until(&self, path: &str, body: &str) -> Answer {
+        self.get_while(path, |answer| answer.body != body.as_bytes()).body(body)
+    }
+
+    /// The same until its body is this JSON.
+    #[track_caller]
+    pub fn get_until_json(&self, path: &str, json: &str) -> Answer {
+        self.get_while(path, |answer| !answer.is_json(json)).json(json)
+    }
+
+    #[track_caller]
+    fn get_while(&self, path: &str, goes_on: impl Fn(&Answer) -> bool) -> Answer {
         let deadline = Instant::now() + PATIENCE / 2;
         loop {
             let answer = self.get(path).expect(200);
-            if answer.body == body.as_bytes() || Instant::now() > deadline {
-                return answer.body(body);
+            if !goes_on(&answer) || Instant::now() > deadline {
+                return answer;
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -355,8 +366,12 @@ impl Drop for Server {
                     Ok(Some(status)) => format!("has ended ({status})"),
                     _ => "is still running".into(),
                 };
-                let stderr = text(&process.stderr);
-                eprintln!("the server {state}; its standard error:\n{stderr}");
+                match &*text(&process.stderr) {
+                    "" => eprintln!("the server {state}"),
+                    stderr => {
+                        eprintln!("the server {state}; its standard error:\n{stderr}");
+                    }
+                }
             }
             let _ = process.child.kill();
             let _ = process.child.wait();

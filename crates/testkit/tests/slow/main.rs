@@ -6,7 +6,7 @@
 #[cfg(unix)]
 mod many_clients;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write, stderr};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,6 +55,12 @@ fn clocks() {
             a_blocking_call_that_hangs_does_not_keep_the_process_alive,
         ),
     ];
+    // Not by eprintln!, which the harness keeps back until a test has failed.
+    writeln!(
+        stderr(),
+        "testkit: the clocks of all lessons run for 35 s or a little more"
+    )
+    .expect("standard error");
     thread::scope(|scope| {
         for (name, part) in parts {
             let named = thread::Builder::new().name((*name).to_owned());
