@@ -97,6 +97,8 @@ pub struct Master {
     news: UnboundedReceiver<News>,
     reporter: UnboundedSender<News>,
     clock: Interval,
+    /// When the clock was last looked at.
+    looked: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq)]

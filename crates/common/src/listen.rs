@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct Listener {
     pub loopback: bool,
     host: String,
     failing: AtomicBool,
+    /// How often a connection was waited for.
+    accepts: AtomicUsize,
 }
 
 /// Opens the sockets that `HOST` and `PORT` ask for; without them `localhost` and `port`.
@@ -89,7 +91,8 @@ impl Listener {
         let (host, port) =
             addresses.first().map(|a| (a.ip().to_string(), a.port())).unwrap_or_default();
         let loopback = addresses.iter().all(|a| a.ip().to_canonical().is_loopback());
-        Self { sockets, port, loopback, host, failing: AtomicBool::new(false) }
+        let (failing, accepts) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { sockets, port, loopback, host, failing, accepts }
     }
 
     /// Waits for the next connection on any of the sockets. Dropping the future loses none.
@@ -97,8 +100,12 @@ impl Listener {
     /// # Errors
     /// Whatever `accept(2)` says: a client that left again, or no file descriptor to spare.
     pub async fn accept(&self) -> io::Result<TcpStream> {
+        // Another one is the first to be asked each time: a flood on one holds up no other.
+        let first = self.accepts.fetch_add(1, Relaxed) % self.sockets.len().max(1);
+        let (last, next) = self.sockets.split_at(first);
         let any = poll_fn(|cx| {
-            let mut accepted = self.sockets.iter().map(|socket| socket.poll_accept(cx));
+            let in_turn = next.iter().chain(last);
+            let mut accepted = in_turn.map(|socket| socket.poll_accept(cx));
             accepted.find(Poll::is_ready).unwrap_or(Poll::Pending)
         });
         any.await.map(|(stream, _)| stream)
@@ -244,6 +251,26 @@ mod tests {
     fn url(host: &str) -> String {
         Listener { host: host.into(), port: 8082, ..Listener::inherited(Vec::new()) }
             .url("http")
+    }
+
+    #[tokio::test]
+    async fn sockets_take_turns() {
+        let one = || bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = Listener::inherited(vec![one(), one(), one()]);
+        let ports: Vec<u16> =
+            listener.sockets.iter().map(|s| s.local_addr().unwrap().port()).collect();
+        let connect =
+            |port: &u16| std::net::TcpStream::connect(("127.0.0.1", *port)).unwrap();
+        let _clients: Vec<_> = ports.iter().chain(&ports).map(connect).collect();
+        sleep(Duration::from_millis(50)).await;
+        let mut taken = Vec::new();
+        for _ in 0..6 {
+            taken.push(listener.accept().await.unwrap().local_addr().unwrap().port());
+        }
+        for round in taken.chunks_mut(3) {
+            round.sort_unstable();
+        }
+        assert_eq!(taken[..3], taken[3..], "{taken:?}, of {ports:?}");
     }
 
     #[test]

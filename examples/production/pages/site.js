@@ -1,34 +1,6 @@
 "use strict";
-// Every text of a page stands there twice, as lang="ko" and as lang="en"; the style sheet hides
-// the one that is not in the language of <html>. Without this file the page is Korean, and its
-// forms work all the same.
-
-/** Korean for who prefers it to English, English for everyone else. */
-function preferredLanguage() {
-  const languages = [storage?.getItem("language"), ...navigator.languages];
-  const known = languages.map((tag) => tag?.split("-")[0]);
-  return known.find((language) => language === "ko" || language === "en") ?? "en";
-}
-
-function setLanguage(language) {
-  document.documentElement.lang = language;
-  document.title = document.querySelector("title").dataset[language];
-  for (const button of document.querySelectorAll("#language button")) {
-    button.setAttribute("aria-pressed", button.lang === language);
-  }
-}
-
-/** A text in both languages. */
-function both(ko, en) {
-  const texts = document.createDocumentFragment();
-  for (const [lang, text] of [["ko", ko], ["en", en]]) {
-    const span = document.createElement("span");
-    span.lang = lang;
-    span.textContent = text;
-    texts.append(span);
-  }
-  return texts;
-}
+// What the forms of both pages do, and the list of users. Without this file the forms work all
+// the same. `both` is in language.js.
 
 /** One request; what is no success becomes an Error with the text of the answer. */
 async function call(method, path, fields) {
@@ -132,22 +104,7 @@ async function showMe() {
   document.querySelector("#shown").value = shown;
 }
 
-let storage;
-try {
-  storage = localStorage;
-} catch {
-  // The browser forbids it: the choice lasts as long as the page.
-}
-setLanguage(preferredLanguage()); // before the page is drawn
-
 document.addEventListener("DOMContentLoaded", () => {
-  setLanguage(document.documentElement.lang);
-  document.querySelector("#language").addEventListener("click", ({ target }) => {
-    if (target.lang) {
-      setLanguage(target.lang);
-      storage?.setItem("language", target.lang);
-    }
-  });
   for (const form of document.forms) {
     const place = form.querySelector("[role=alert]");
     const done = async () => {

@@ -1,5 +1,6 @@
-//! What one client may ask of one worker: connections at once, and requests a second. Whoever
-//! asks for more gets 429 (RFC 6585 section 4), and nobody else notices.
+//! What one client may ask of one worker: connections at once, and requests a second. A
+//! connection too many is closed, a request too many gets 429 (RFC 6585 section 4), and nobody
+//! else notices.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -59,7 +60,11 @@ impl Limits {
         let back = now.duration_since(known.at).as_secs_f64() * self.requests;
         (known.tokens, known.at) = ((known.tokens + back).min(self.requests), now);
         if known.tokens < 1.0 {
-            return Err(too_many(1));
+            let message = ko_en!(
+                "요청이 너무 많습니다. 1초 뒤에 다시 시도하세요.",
+                "Too many requests. Try again in 1 s."
+            );
+            return Err(Error::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(1));
         }
         known.tokens -= 1.0;
         Ok(())
@@ -82,19 +87,10 @@ impl Limits {
     }
 }
 
-/// 429, with the time after which it is worth another try.
-pub fn too_many(seconds: u32) -> Error {
-    let message = ko_en!(
-        "요청이 너무 많습니다. {seconds}초 뒤에 다시 시도하세요.",
-        "Too many requests. Try again in {seconds} s."
-    );
-    Error::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(seconds)
-}
-
 /// One client is one address; over IPv6 it is a network of 64 bits, which is what one
 /// household has.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 => v4,
     }
@@ -140,5 +136,14 @@ mod tests {
         let error = limits.request(b).unwrap_err();
         assert_eq!((error.status.as_u16(), error.retry_after), (429, Some(1)));
         limits.request(other).unwrap();
+    }
+
+    #[test]
+    fn who_shares_a_limit() {
+        let of = |address: &str| network(address.parse().unwrap());
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("::ffff:10.0.0.1"), of("::ffff:10.0.0.2"));
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
     }
 }

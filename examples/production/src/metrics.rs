@@ -105,7 +105,10 @@ fn samples(redis: bool) -> Samples {
     }
     add("redis_errors_total".into(), get(&crate::redis::ERRORS));
     add("password_hashes_total".into(), get(&crate::password::HASHES));
-    add("workers_with_redis".into(), f64::from(u8::from(redis)));
+    let one_if = |is_so: bool| f64::from(u8::from(is_so));
+    add("workers_with_redis".into(), one_if(redis));
+    let shared = crate::tickets::SHARED.load(Relaxed);
+    add("workers_with_shared_ticket_keys".into(), one_if(shared));
     add("workers".into(), 1.0);
     all
 }

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use common::reply;
-use common::{Error, Reply, Request};
+use common::{Error, Reply, Request, ko_en};
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderValue, LOCATION};
 
@@ -20,16 +20,22 @@ impl Plain {
     /// 308 to the same path by `https` (RFC 9110 section 15.4.9), whatever the method was.
     ///
     /// # Errors
-    /// 404 for a file of ACME that is not there.
+    /// 404 for a file of ACME that is not there; 400 for HTTP/1.0 without a `Host`: nobody knows
+    /// where to send it.
     pub async fn handle(&self, request: Request) -> Result<Reply, Error> {
         let path = request.uri().path();
         // RFC 8555 section 8.3: the answer to a challenge comes by plain HTTP.
         if let Some(token) = path.strip_prefix("/.well-known/acme-challenge/") {
             return challenge(self.acme.as_deref(), token).await;
         }
-        // `guard` has looked at it: there is one, and it is a host.
+        // `guard` has looked at it: where there is one, it is a host.
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let host = host.unwrap_or_default();
+        let host = host.ok_or_else(|| {
+            Error::bad_request(ko_en!(
+                "Host 헤더가 필요합니다.",
+                "It takes a Host header."
+            ))
+        })?;
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,

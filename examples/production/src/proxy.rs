@@ -47,7 +47,7 @@ pub async fn client(stream: &mut TcpStream, trusted: &[IpNet]) -> Option<IpAddr>
     };
     let (client, length) = timeout(LIMIT, line).await.ok()??;
     stream.read_exact(&mut bytes[..length]).await.ok()?;
-    Some(client)
+    Some(client.to_canonical())
 }
 
 /// `POST` begins as `PROXY` does.

@@ -15,6 +15,7 @@ use hyper::header::{
 use serde_json::json;
 use session::Id;
 
+use crate::limits::network;
 use crate::password;
 use crate::store::{Account, Store};
 
@@ -35,7 +36,7 @@ pub struct Site {
 /// The name of a path in the metrics: as many as there are routes, whatever is asked for.
 pub fn route(path: &str) -> &'static str {
     const ROUTES: &str = "/ /signup /login /logout /logout/everywhere /me /users \
-                          /site.css /site.js /icon.svg";
+                          /site.css /site.js /language.js /icon.svg";
     let user = path.strip_prefix("/users/").and_then(number).map(|_| "/users/{id}");
     ROUTES.split(' ').find(|route| *route == path).or(user).unwrap_or("other")
 }
@@ -57,11 +58,10 @@ impl Site {
         match (request.method().as_str(), &*path) {
             ("GET", "/") => self.front(id).await,
             ("GET", "/site.css") => Ok(file(&request, "text/css; charset=utf-8", CSS)),
-            ("GET", "/site.js") => {
-                Ok(file(&request, "text/javascript; charset=utf-8", JS))
-            }
+            ("GET", "/site.js") => Ok(file(&request, SCRIPT, JS)),
+            ("GET", "/language.js") => Ok(file(&request, SCRIPT, LANGUAGE)),
             ("GET", "/icon.svg") => Ok(file(&request, "image/svg+xml", ICON)),
-            (_, "/" | "/site.css" | "/site.js" | "/icon.svg") => {
+            (_, "/" | "/site.css" | "/site.js" | "/language.js" | "/icon.svg") => {
                 not_allowed(request.method(), READ)
             }
             ("POST", "/signup") => self.sign_up(request, client, id).await,
@@ -99,7 +99,7 @@ impl Site {
                 "A name must have 3 to 32 of a–z, 0–9, _ and -, a password 8 to 200 characters."
             )));
         }
-        self.count(&network(from)).await?;
+        self.count(&network(from).to_string()).await?;
         let hash = password::hash(password).await?;
         if self.store.create_account(&name, &hash).await? {
             return self.begin(&name, 0, old).await;
@@ -111,7 +111,7 @@ impl Site {
 
     async fn log_in(&self, request: Request, from: IpAddr, old: Option<Id>) -> Answer {
         let (name, password) = credentials(request).await?;
-        self.count(&network(from)).await?;
+        self.count(&network(from).to_string()).await?;
         // What can be no account and no password costs nothing: that it is wrong is no secret.
         if is_name(&name) && is_password(&password) {
             self.count(&name).await?;
@@ -218,7 +218,10 @@ impl Site {
 const LOGIN: &str = include_str!("../pages/login.html");
 const HOME: &str = include_str!("../pages/home.html");
 const CSS: &str = include_str!("../pages/site.css");
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JS: &str = include_str!("../pages/site.js");
+/// That of lesson 3.
+const LANGUAGE: &str = include_str!("../../../html/rest/language.js");
 const ICON: &str = include_str!("../pages/icon.svg");
 
 /// A file, which a browser keeps and asks about each time: 304 where it has this very one.
@@ -277,14 +280,6 @@ fn is_password(password: &str) -> bool {
     (8..=200).contains(&password.chars().count())
 }
 
-/// Who shares one limit: an address, or the 2⁶⁴ of them that an IPv6 customer has at least.
-fn network(client: IpAddr) -> String {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("{:x}::/64", address.to_bits() >> 64),
-    }
-}
-
 /// An id as we show it: `+1` and `01` are numbers to Rust, but no other names of user 1.
 fn number(id: &str) -> Option<u64> {
     id.parse().ok().filter(|number: &u64| number.to_string() == id)
@@ -296,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_path_has_one_of_few_names() {
-        for path in ["/", "/logout/everywhere", "/users", "/site.css"] {
+        for path in ["/", "/logout/everywhere", "/users", "/site.css", "/language.js"] {
             assert_eq!(route(path), path);
         }
         assert_eq!(route("/users/17"), "/users/{id}");
@@ -317,13 +312,5 @@ mod tests {
         assert!(is_name(&"a".repeat(32)) && !is_name(&"a".repeat(33)));
         assert!(is_password(&"안".repeat(8)) && is_password(&"안".repeat(200)));
         assert!(!is_password("1234567") && !is_password(&"a".repeat(201)));
-    }
-
-    #[test]
-    fn who_shares_a_limit() {
-        let of = |address: &str| network(address.parse().unwrap());
-        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
-        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
-        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
     }
 }

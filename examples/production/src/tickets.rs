@@ -2,6 +2,7 @@
 //! resumes on any other, which saves a signature and a round trip (RFC 8446 section 2.2).
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,9 @@ const NAME: usize = 16;
 /// How long a key signs, where Redis keeps them. It is good for as long again.
 const WINDOW: Duration = Duration::from_secs(12 * 60 * 60);
 
+/// Whether the keys are those that other processes have too, for the metrics.
+pub static SHARED: AtomicBool = AtomicBool::new(false);
+
 /// The keys: the first one signs, all of them are read.
 #[derive(Debug)]
 pub struct Tickets(RwLock<Vec<Key>>);
@@ -46,7 +50,7 @@ impl Tickets {
         redis: Option<Redis>,
     ) -> Result<Arc<Self>, CannotStart> {
         let keys = match file {
-            Some(path) => from_file(path)?,
+            Some(path) => from_file(path).inspect(|_| SHARED.store(true, Relaxed))?,
             None => vec![random().and_then(|key| Key::new(&key)).ok_or_else(no_random)?],
         };
         let tickets = Arc::new(Self(RwLock::new(keys)));
@@ -69,6 +73,7 @@ impl Tickets {
                 last = window;
                 *self.0.write().unwrap_or_else(PoisonError::into_inner) =
                     [new].into_iter().chain(old).collect();
+                SHARED.store(true, Relaxed);
             }
             sleep(Duration::from_secs(1)).await;
         }

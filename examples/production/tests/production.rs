@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -95,11 +95,9 @@ impl Running {
         children.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
     }
 
-    /// Whether every worker has said how it is.
-    fn wait_for_workers(&self, count: f64) {
-        wait_until("all workers to report", || {
-            self.metric("production_workers ") == count
-        });
+    #[track_caller]
+    fn wait_for(&self, metric: &str, value: f64) {
+        wait_until(metric, || self.metric(metric) == value);
     }
 }
 
@@ -209,13 +207,8 @@ fn a_session_ticket_is_good_in_every_worker_and_on_every_host() {
         let url = redis.url();
         let vars = [&[("REDIS_URL", &*url), ("WORKERS", "3")], vars].concat();
         let (one, other) = (start(&vars), start(&vars));
-        if vars.len() == 2 {
-            let key =
-                || redis.ask(&["KEYS", "tickets:*"]).is_some_and(|keys| !keys.is_empty());
-            wait_until("the key in Redis", key);
-            one.wait_for_workers(3.0);
-            other.wait_for_workers(3.0);
-            thread::sleep(Duration::from_millis(1500)); // each worker has asked for it by now
+        for server in [&one, &other] {
+            server.wait_for("production_workers_with_shared_ticket_keys ", 3.0);
         }
         for version in ["-tls1_3", "-tls1_2"] {
             let first = openssl(&one.server, &[version, "-sess_out", text(&ticket)]);
@@ -230,6 +223,16 @@ fn a_session_ticket_is_good_in_every_worker_and_on_every_host() {
             let resumed = "production_handshakes_total{kind=\"resumed\"}";
             one.metric(resumed) == 16.0 && other.metric(resumed) == 16.0
         });
+    }
+}
+
+/// A process that ends with its test, also with one that fails.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -407,7 +410,7 @@ fn a_balancer_says_who_the_client_is_and_nobody_else_does() {
 fn one_client_has_limits_and_its_own_only() {
     let one = start(&[
         ("CONNECTIONS_PER_CLIENT", "2"),
-        ("REQUESTS_PER_SEC_PER_CLIENT", "3"),
+        ("REQUESTS_PER_SEC_PER_CLIENT", "1"),
         ("PROXY_FROM", "::1,127.0.0.1"),
     ]);
     let line =
@@ -419,7 +422,7 @@ fn one_client_has_limits_and_its_own_only() {
     assert_eq!(tcp.read(&mut [0]).ok(), Some(0), "the third connection is closed");
     let answers: Vec<_> =
         (0..9).map(|_| first.request("GET", "/site.css", &[], b"").status).collect();
-    assert!(answers[..3] == [200; 3] && answers.contains(&429), "{answers:?}");
+    assert!(answers[0] == 200 && answers.contains(&429), "{answers:?}");
     through(&one, &line(2)).request("GET", "/", &[], b"").expect(200);
 }
 
@@ -463,7 +466,7 @@ fn before_it_stops_the_balancer_finds_out() {
 #[test]
 fn a_worker_that_hangs_is_replaced() {
     let one = start(&[]);
-    one.wait_for_workers(1.0);
+    one.wait_for("production_workers ", 1.0);
     let worker = one.workers()[0].to_string();
     assert!(
         Command::new("kill").args(["-STOP", &worker]).status().expect("kill").success()
@@ -474,6 +477,26 @@ fn a_worker_that_hangs_is_replaced() {
     });
     one.server.get("/").expect(200);
     wait_until("the count", || one.metric("production_worker_exits_total ") == 1.0);
+}
+
+#[test]
+fn a_master_that_was_stopped_kills_nobody() {
+    let Some(redis) = RedisServer::start() else { return };
+    let one = start(&[("REDIS_URL", &redis.url()), ("WORKERS", "2")]);
+    one.wait_for("production_workers ", 2.0);
+    let workers = one.workers();
+    one.server.signal("STOP");
+    thread::sleep(Duration::from_secs(6)); // longer than a worker may be silent
+    one.server.get("/").expect(200); // they serve without it
+    one.server.signal("CONT");
+    // It has looked at them again by the time that it answers a second later.
+    let seen = one.metric("production_requests_total{route=\"/\",status=\"200\"}");
+    one.server.get("/").expect(200);
+    wait_until("a new report", || {
+        one.metric("production_requests_total{route=\"/\",status=\"200\"}") > seen
+    });
+    assert_eq!(one.workers(), workers);
+    assert_eq!(one.metric("production_worker_exits_total "), 0.0);
 }
 
 #[test]
@@ -510,7 +533,12 @@ fn systemd_is_told_and_its_sockets_outlive_the_process() {
         ]);
         shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let fd = OwnedFd::from(listener.try_clone().expect("a clone"));
-        shell.stdin(Stdio::from(fd)).stdout(Stdio::null()).spawn().expect("sh")
+        shell
+            .stdin(Stdio::from(fd))
+            .stdout(Stdio::null())
+            .spawn()
+            .map(Process)
+            .expect("sh")
     };
     let mut first = start();
     hear("READY=1");
@@ -525,18 +553,18 @@ fn systemd_is_told_and_its_sockets_outlive_the_process() {
         let status = Command::new("kill").args([name, &pid.to_string()]).status();
         assert!(status.expect("kill").success());
     };
-    signal("-HUP", first.id());
+    signal("-HUP", first.0.id());
     hear("RELOADING=1");
     hear("READY=1");
-    signal("-TERM", first.id());
+    signal("-TERM", first.0.id());
     hear("STOPPING=1");
-    assert_eq!(first.wait().expect("its end").code(), Some(0));
+    assert_eq!(first.0.wait().expect("its end").code(), Some(0));
     thread::sleep(Duration::from_millis(300)); // nobody is there; clients wait in the backlog
     let mut second = start();
     hear("READY=1");
     load.none_failed();
-    signal("-TERM", second.id());
-    assert_eq!(second.wait().expect("its end").code(), Some(0));
+    signal("-TERM", second.0.id());
+    assert_eq!(second.0.wait().expect("its end").code(), Some(0));
 }
 
 #[test]
@@ -551,6 +579,9 @@ fn plain_http_leads_to_https_and_answers_acme() {
     for path in ["token-2", "../../etc/passwd", "..%2ftoken-1", ""] {
         plain(&format!("/.well-known/acme-challenge/{path}")).expect(404);
     }
+    let mut old = Client::connect(&one.plain);
+    old.send("GET / HTTP/1.0\r\n\r\n");
+    old.read_answer().expect(400);
     let on_tls_port =
         Client::connect(one.server.authority()).request("GET", "/x", &[], b"");
     on_tls_port.expect(308);
@@ -614,10 +645,14 @@ fn check_says_in_words_what_is_wrong() {
 
 #[test]
 fn a_flood_of_log_ins_does_not_stop_the_pages() {
-    let one = start(&[("LOGINS_PER_MIN", "0"), ("CONNECTIONS_PER_CLIENT", "1000")]);
+    let one = start(&[
+        ("LOGINS_PER_MIN", "0"),
+        ("CONNECTIONS_PER_CLIENT", "1000"),
+        ("REQUESTS_PER_SEC_PER_CLIENT", "100000"),
+    ]);
     // More than are hashed at once, and than may wait for it.
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let mut flood: Vec<Client> = (0..cores + 99).map(|_| one.server.connect()).collect();
+    let mut flood: Vec<Client> = (0..cores + 300).map(|_| one.server.connect()).collect();
     let form = "name=nobody&password=wrong+one";
     for client in &mut flood {
         client.send(format!(
@@ -651,7 +686,7 @@ fn a_redis_that_speaks_tls() {
         .current_dir(folder.path())
         .stdout(Stdio::null())
         .spawn();
-    let Ok(mut redis) = redis else { return }; // the others say how to install it
+    let Ok(_redis) = redis.map(Process) else { return }; // the others say how to install it
     wait_until("redis-server", || {
         TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
     });
@@ -663,6 +698,4 @@ fn a_redis_that_speaks_tls() {
     let stranger = start(&[("REDIS_URL", &url), ("WORKERS", "1")]);
     stranger.ready_is("redis is away"); // an authority that nobody has named
     assert!(!stranger.server.stderr().contains("secret"), "{}", stranger.server.stderr());
-    let _ = redis.kill();
-    let _ = redis.wait();
 }

@@ -34,6 +34,12 @@ impl Master {
                 self.finish();
             }
         }
+        // Where the master itself did not look for a while (stopped, or a machine that is too
+        // busy), what workers have said meanwhile is not heard yet.
+        if std::mem::replace(&mut self.looked, now) + SILENT / 2 <= now {
+            let reported = self.workers.values_mut().map(|worker| &mut worker.reported);
+            reported.flatten().for_each(|reported| *reported = now);
+        }
         for (pid, worker) in &self.workers {
             let too_late = worker.limit.is_some_and(|limit| now >= limit);
             let is_silent = worker.reported.is_some_and(|at| at + SILENT <= now);

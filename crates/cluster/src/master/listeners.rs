@@ -9,7 +9,7 @@ use common::guard::open_files;
 use common::listen::Listener;
 use common::stop::Signals;
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
 use super::news::report_signals;
 use super::{Master, Phase, Slot, TICK};
@@ -52,6 +52,7 @@ impl Master {
             news,
             reporter,
             clock: interval(TICK),
+            looked: Instant::now(),
         })
     }
 }
