@@ -74,9 +74,7 @@ where
             }
         }
         Err(error) => {
-            if let Some(tell) = ON_REFUSAL.get() {
-                tell(&request, connection, error.status);
-            }
+            ON_REFUSAL.get().inspect(|tell| tell(&request, connection, error.status));
             if !is_http1 {
                 tokio::spawn(body::discard(request.into_body()));
             }
