@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -62,22 +63,26 @@ async function start([program, ...args], env) {
       child.kill(signal);
       return ended;
     },
+    /** Waits for a line: what it tells of may be seen elsewhere before the line has come. */
+    async printed(line) {
+      const deadline = Date.now() + PATIENCE;
+      while (!server.lines.some((is) => (line.test ? line.test(is) : is === line))) {
+        if (Date.now() > deadline) throw new Error(`no line ${line} in\n${server.lines.join("\n")}`);
+        await setTimeout(20);
+      }
+    },
   };
   createInterface(child.stderr).on("line", (line) => server.lines.push(line));
   await new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error([`${program}: ${why}`, ...server.lines].join("\n")));
-    const late = setTimeout(() => fail("no first line"), PATIENCE);
-    ended.then((why) => {
-      clearTimeout(late);
-      fail(`ended with ${why}`);
-    });
+    setTimeout(PATIENCE, null, { ref: false }).then(() => fail("no first line"));
+    ended.then((why) => fail(`ended with ${why}`));
     createInterface(child.stdout).on("line", (line) => {
       server.lines.push(line);
       // In the cluster lesson the lines of master and workers may come before it.
       const url = /서버 대기 중입니다 (\S+)$/.exec(line)?.[1];
       if (url && !server.url) {
         server.url = url;
-        clearTimeout(late);
         resolve();
       }
     });

@@ -36,8 +36,7 @@ await check("cluster", { env: { WORKERS: "4", CRASH_AFTER_MS: "3000" } }, async 
   await page.getByText(/첫 요청을 받고 3초 뒤에 일부러 코드 1로 종료합니다\(CRASH_AFTER_MS=3000\)/).waitFor();
 
   // The first request above has started one worker's clock: somebody new comes in its place.
-  const ended = () => server.lines.some((line) => line.endsWith("번 워커가 종료되었습니다."));
-  for (let n = 0; n < 200 && !ended(); n++) await page.waitForTimeout(100);
+  await server.printed(/번 워커가 종료되었습니다\.$/);
   await page.waitForFunction(() => document.querySelectorAll("article.ready").length === 4);
 
   // Three requests over one connection reach one worker. It ends, and the page says why, with
@@ -47,7 +46,7 @@ await check("cluster", { env: { WORKERS: "4", CRASH_AFTER_MS: "3000" } }, async 
   const [, pid] = /→ (\d+)번, \1번, \1번 워커: 모두 한 워커가 답했습니다/.exec(await answers.textContent());
   await page.getByText(
     new RegExp(`${pid}번 워커 종료 \\(code 1 signal null\\): 첫 요청을 받고 3초가 지났습니다`)).waitFor();
-  assert.ok(server.lines.includes(`${pid}번 워커가 종료되었습니다.`));
+  await server.printed(`${pid}번 워커가 종료되었습니다.`);
   await page.waitForFunction(() => document.querySelectorAll("article.ready").length === 4);
   assert.equal((await placesSeen(page)).length, 1, "no card has moved or changed its size");
 });
@@ -73,7 +72,7 @@ await check("cluster", { env: { WORKERS: "3", CRASH_AFTER_MS: "off" } }, async (
     await page.waitForFunction((pid) =>
       ![...document.querySelectorAll("h3")].some((h3) => parseInt(h3.innerText, 10) === pid)
       && document.querySelectorAll("article.ready").length === 3, pid);
-    assert.ok(server.lines.includes(`${pid}번 워커가 종료되었습니다.`));
+    await server.printed(`${pid}번 워커가 종료되었습니다.`);
   }
   assert.equal(new Set(await numbers(page)).size, 3);
   assert.equal((await placesSeen(page)).length, 1, "no card has moved or changed its size");
@@ -84,7 +83,7 @@ await check("cluster", { env: { WORKERS: "3", CRASH_AFTER_MS: "off" } }, async (
   if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
 
   // Nobody there: it says so, and does not break.
-  expect(/ERR_CONNECTION_REFUSED.*\/cluster\/status/);
+  expect(/ERR_CONNECTION_\w+ \(\/cluster\/status/);
   await server.stop();
   await page.getByText("답이 없습니다. 다시 물어봅니다.").waitFor();
 });

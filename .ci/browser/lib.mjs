@@ -22,8 +22,9 @@
 //   page     a Playwright page, https://playwright.dev/docs/api/class-page
 //   context  what it lives in: cookies, more pages (these are watched as well)
 //   url      "http://localhost:41234/"
-//   server   .lines (printed so far), .stop(signal = "SIGTERM") → its exit status
-//   expect   expect(/400.*\/user/): from here on console errors that match "text (url)" are
+//   server   .lines (printed so far), .printed(line or pattern), which waits for one,
+//            .stop(signal = "SIGTERM") → its exit status
+//   expect   expect(/400.*\/user/): from here on console errors that match "text (path)" are
 //            part of the check, which fails if none comes
 // Exported beside it:
 //   copyHtml          a temporary copy of html/ to change, for HTML_DIR
@@ -37,7 +38,7 @@ import { basename, join } from "node:path";
 
 import { PATIENCE, ROOT, TARGET, startLesson, temporaryFolder } from "../lessons.mjs";
 
-export { assert };
+export { PATIENCE, assert };
 
 const { chromium } = createRequire(join(TARGET, "browser", "package.json"))("playwright-core");
 
@@ -163,7 +164,9 @@ export async function check(lesson, options, run = options) {
       });
       page.on("console", (message) => {
         if (message.type() !== "error") return;
-        const text = `${message.text()} (${message.location().url})`;
+        const { url } = message.location();
+        // Without the port, which may have any number in it.
+        const text = `${message.text()} (${URL.canParse(url) ? new URL(url).pathname : url})`;
         const pattern = [...expected.keys()].find((pattern) => pattern.test(text));
         if (pattern) expected.set(pattern, expected.get(pattern) + 1);
         else problems.push(`console: ${text}`);
@@ -173,13 +176,16 @@ export async function check(lesson, options, run = options) {
     const expect = (pattern) => expected.set(pattern, 0);
     await run({ page, context, url: server.url, server, expect });
     await page.evaluate(() => 0).catch(() => 0); // what the page said so far has arrived
+    // An error of the network may come later than what the page makes of it.
+    const missing = () => [...expected].filter(([, count]) => count === 0);
+    const deadline = Date.now() + PATIENCE;
+    while (missing().length > 0 && Date.now() < deadline) await page.waitForTimeout(20);
     assert.deepEqual(problems, [], "the browser complained");
-    const missing = [...expected].filter(([, count]) => count === 0);
-    assert.deepEqual(missing, [], "announced errors that never came");
+    assert.deepEqual(missing(), [], "announced errors that never came");
   } catch (error) {
-    console.error(`${basename(process.argv[1])}: ${error.stack}`);
+    console.error(`${lesson} printed:\n${server.lines.join("\n")}`);
     for (const problem of problems) console.error(`  ${problem}`);
-    console.error(`  ${lesson} printed:\n${server.lines.join("\n")}`);
+    console.error(`${basename(process.argv[1])}: ${error.stack}`);
     process.exitCode = 1;
   } finally {
     await browser.close();
