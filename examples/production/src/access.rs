@@ -1,9 +1,11 @@
 //! The access log: one line for each request, whatever becomes of it.
 
+use std::io::{self, BufWriter, Stdout, Write, stdout};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use common::connection::Connection;
 use common::{Reply, Request};
@@ -11,6 +13,7 @@ use hyper::body::Body;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{StatusCode, Version};
 use tracing::{error, info};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 use crate::metrics;
 use crate::site::route;
@@ -18,15 +21,52 @@ use crate::site::route;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Lines on standard output, as JSON or as text, from this level on.
-pub fn start(json: bool, level: tracing::Level) {
+/// Lines that have been lost, as nobody read the ones before them.
+pub static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// How many lines may wait for who reads them.
+const WAITING: usize = 10_000;
+
+/// So much a pipe takes at once (`PIPE_BUF`): lines of two workers never run into each other.
+const AT_ONCE: usize = 4096;
+
+/// How long lines are gathered before they are written together.
+const BATCH: Duration = Duration::from_millis(20);
+
+/// Lines on standard output, as JSON or as text, from this level on. A thread writes them: no
+/// client waits for who reads them. The last ones are written when what this returns is dropped.
+pub fn start(json: bool, level: tracing::Level) -> WorkerGuard {
+    let output = Batches(BufWriter::with_capacity(AT_ONCE, stdout()));
+    let (output, last_lines) =
+        NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(output);
+    let _ = LOST.set(output.error_counter());
     let log = tracing_subscriber::fmt()
+        .with_writer(output)
         .with_max_level(level)
         .with_target(false)
-        .with_ansi(false)
-        // A standard output that is closed is nobody's error.
-        .log_internal_errors(false);
-    if json { log.json().flatten_event(true).init() } else { log.init() }
+        .with_ansi(false);
+    if json {
+        log.json().flatten_event(true).init()
+    } else {
+        log.init()
+    }
+    last_lines
+}
+
+/// Writes what has come, then waits a moment for more: a thread that waited for each line would
+/// have to be woken for each, by a system call.
+struct Batches(BufWriter<Stdout>);
+
+impl Write for Batches {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.0.flush();
+        sleep(BATCH);
+        result
+    }
 }
 
 /// One request. Its line is written when this is dropped, so also for a client that went away
@@ -52,7 +92,8 @@ impl Entry {
             client,
             id: id.unwrap_or_else(new_id),
             trace: headers.get(TRACEPARENT).filter(|trace| is_id(trace)).cloned(),
-            method: request.method().clone(),
+            // `common::guard` shows a handler HEAD as GET, and says so here.
+            method: request.extensions().get().unwrap_or(request.method()).clone(),
             // Without what stands behind the `?`, which may be secret.
             path: request.uri().path().to_owned(),
             version: request.version(),

@@ -63,7 +63,6 @@ async fn run() -> Result<ExitCode, CannotStart> {
         }
     }
     let settings = settings?;
-    access::start(settings.json, settings.level);
     match Worker::inherited().await? {
         Some(worker) => std::process::exit(work(worker, settings).await?),
         None => lead(settings).await,
@@ -72,6 +71,7 @@ async fn run() -> Result<ExitCode, CannotStart> {
 
 /// The worker: everything that a client sees.
 async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
+    let _last_lines = access::start(settings.json, settings.level);
     let _ = IDLE_LIMIT.set(settings.idle);
     let _ = common::guard::ON_REFUSAL.set(access::refused);
     let redis = settings.redis()?;

@@ -1,7 +1,7 @@
 //! The whole program over the wire: real binary, real Redis, real signals.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -36,7 +36,11 @@ fn start(vars: &[(&str, &str)]) -> Running {
 
 #[track_caller]
 fn start_command(command: Command) -> Running {
-    let mut server = Server::start_command(command);
+    running(Server::start_command(command))
+}
+
+#[track_caller]
+fn running(mut server: Server) -> Running {
     server.certs = None; // any certificate
     // The first line came by another pipe.
     wait_until("its other ports", || server.stderr().contains("/metrics: http"));
@@ -597,22 +601,55 @@ fn the_log_has_a_line_for_each_request_and_nothing_secret() {
     let annie = one.sign_up("annie");
     one.with(&annie, "GET", "/me?token=hidden", "").expect(200);
     one.with(&annie, "GET", "/nowhere%0a", "").expect(404);
+    one.with(&annie, "HEAD", "/", "").expect(200);
     one.server.raw("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n");
     let evil = [("Origin", "https://evil.example"), ("X-Request-Id", "refused-1")];
     one.server.request("POST", "/login", &evil, "").expect(403);
     wait_until("all lines", || one.server.stdout().contains("refused-1"));
     let stdout = one.server.stdout();
     let lines: Vec<_> = stdout.lines().filter(|line| line.starts_with('{')).collect();
-    assert_eq!(lines.len(), 5, "{stdout}");
+    assert_eq!(lines.len(), 6, "{stdout}");
     let id = annie.rsplit('=').next().unwrap_or_default();
     for secret in ["correct", "hidden", id] {
         assert!(!stdout.contains(secret), "{secret} in {stdout}");
     }
-    for part in
-        ["\"route\":\"/me\"", "\"status\":404", "\"status\":400", "\"status\":403"]
-    {
-        assert!(stdout.contains(part), "{part} in {stdout}");
+    for (part, times) in [
+        ("\"method\":\"HEAD\"", 1),
+        ("\"route\":\"/me\"", 1),
+        ("\"status\":404", 1),
+        ("\"status\":400", 1),
+        ("\"status\":403", 1),
+    ] {
+        assert_eq!(stdout.matches(part).count(), times, "{part} in {stdout}");
     }
+}
+
+/// These are more lines than a pipe takes and than may wait for their reader.
+#[test]
+fn who_does_not_read_the_log_holds_nobody_up() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = command(&[("LOG", "json"), ("WORKERS", "1")]);
+    let mut server = Server::quiet(&mut command, writer);
+    drop(command); // it holds the writer's end
+    let mut lines = BufReader::new(reader).lines().map(|line| line.expect("a line"));
+    let first = lines.next().expect("the first line");
+    server.url = first.rsplit(' ').next().unwrap_or_default().to_owned();
+    let mut one = running(server);
+    let mut client = one.server.connect();
+    for _ in 0..12_000 {
+        client.request("GET", "/", &[], b"");
+    }
+    one.wait_for("production_request_seconds_count ", 12_000.0);
+    let lost = one.metric("production_log_lines_lost_total ");
+    assert!((1.0..2_000.0).contains(&lost), "{lost} lines are lost");
+    // All others are there, and whole.
+    let written = lines.by_ref().take(12_000 - lost as usize);
+    assert!(written.into_iter().all(|line| line.starts_with('{') && line.ends_with('}')));
+    // And again it takes new ones, up to the last.
+    client.request("GET", "/nowhere", &[], b"");
+    one.server.signal("TERM");
+    assert!(one.server.wait().success());
+    assert_eq!(lines.filter(|line| line.contains("/nowhere")).count(), 1);
 }
 
 #[test]

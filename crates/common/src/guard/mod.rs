@@ -29,7 +29,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use hyper::body::Body;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, StatusCode, Uri, Version};
 
 use crate::connection::Connection;
@@ -98,24 +98,21 @@ where
 fn check(request: &Request, connection: &Connection) -> Result<(), Error> {
     host::check(request)?;
     origin::check(request, connection.loopback)?;
-    if request.body().is_end_stream() {
-        return Ok(());
-    }
     // `body::read` counts what arrives; what is announced can be refused before it does.
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok());
-    let announced: u64 = announced.and_then(|length| length.parse().ok()).unwrap_or(0);
-    if announced > body::MAX_BYTES as u64 {
+    if request.body().size_hint().lower() > body::MAX_BYTES as u64 {
         return Err(body::too_large());
     }
     Ok(())
 }
 
-/// What a handler sees: GET for HEAD (hyper remembers, and leaves the body out), `OPTIONS /`
-/// for `OPTIONS *`, and OPTIONS for what is always 405. Returns the method as it came.
+/// What a handler sees: GET for HEAD (hyper remembers, and leaves the body out; for a log it is
+/// in the extensions), `OPTIONS /` for `OPTIONS *`, and OPTIONS for what is always 405. Returns
+/// the method as it came.
 fn as_handled(request: &mut Request) -> Method {
     let method = request.method().clone();
     if method == Method::HEAD {
         *request.method_mut() = Method::GET;
+        request.extensions_mut().insert(method.clone());
     } else if method == Method::CONNECT || method == Method::TRACE {
         *request.method_mut() = Method::OPTIONS;
     } else if method == Method::OPTIONS && request.uri().path() == "*" {
