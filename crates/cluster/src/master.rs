@@ -356,7 +356,9 @@ impl Master {
         self.slots[slot].exit = Some(Exit(pid, status));
         self.events.push_back(Event::Exit(Exit(pid, status)));
         // One that was asked to leave is replaced without a pause, however young it was.
-        if worker.state == State::Leaving || worker.born.elapsed() >= HEALTHY {
+        let was_well =
+            worker.state != State::Starting && worker.born.elapsed() >= HEALTHY;
+        if worker.state == State::Leaving || was_well {
             (self.slots[slot].died_young, self.slots[slot].not_before) = (0, None);
             self.vacate(slot, pid);
         } else {
