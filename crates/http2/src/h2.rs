@@ -68,7 +68,12 @@ where
                 Ok(_until_answered) => {
                     guard::answer(request, &connection, &handle).await?
                 }
-                Err(_) => too_many_requests().into_reply(),
+                Err(_) => {
+                    let error = too_many_requests();
+                    let tell = guard::ON_REFUSAL.get();
+                    tell.inspect(|tell| tell(&request, &connection, error.status));
+                    error.into_reply()
+                }
             };
             // Over HTTP/1.1 hyper does this by itself.
             if is_head && reply.status() != StatusCode::NOT_MODIFIED {
@@ -121,7 +126,7 @@ fn too_many_requests() -> Error {
         "지금 처리 중인 요청이 너무 많습니다. 잠시 뒤 다시 시도하세요.",
         "Too many requests are under way. Try again in a moment."
     );
-    Error::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    Error::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(1)
 }
 
 /// What one client has under way.
