@@ -1,19 +1,20 @@
 //! The access log: one line for each request, whatever becomes of it.
 
-use std::io::{self, BufWriter, Stdout, Write, stdout};
+use std::io::{self, BufWriter, Write, stderr, stdout};
 use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::connection::Connection;
+use common::log::INSTEAD;
 use common::{Reply, Request};
 use hyper::body::Body;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{StatusCode, Version};
 use tracing::{error, info};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::metrics;
 use crate::site::route;
@@ -21,8 +22,11 @@ use crate::site::route;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Lines that have been lost, as nobody read the ones before them.
-pub static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+/// What writes to standard output, and what writes to standard error.
+static LINES: OnceLock<[NonBlocking; 2]> = OnceLock::new();
+
+/// What writes the last lines when it is dropped.
+static LAST: Mutex<Option<[WorkerGuard; 2]>> = Mutex::new(None);
 
 /// How many lines may wait for who reads them.
 const WAITING: usize = 10_000;
@@ -33,31 +37,53 @@ const AT_ONCE: usize = 4096;
 /// How long lines are gathered before they are written together.
 const BATCH: Duration = Duration::from_millis(20);
 
-/// Lines on standard output, as JSON or as text, from this level on. A thread writes them: no
-/// client waits for who reads them. The last ones are written when what this returns is dropped.
-pub fn start(json: bool, level: tracing::Level) -> WorkerGuard {
-    let output = Batches(BufWriter::with_capacity(AT_ONCE, stdout()));
-    let (output, last_lines) =
-        NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(output);
-    let _ = LOST.set(output.error_counter());
+/// The longest path in a line, in characters.
+const LONGEST_PATH: usize = 512;
+
+/// Lines on standard output, as JSON or as text, from this level on. Threads write them, and all
+/// other lines: neither a client nor the master waits for who reads them.
+pub fn start(json: bool, level: tracing::Level) {
+    let (output, last_output) = lines(stdout());
+    let (errors, last_errors) = lines(stderr());
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) =
+        Some([last_output, last_errors]);
+    let _ = LINES.set([output.clone(), errors]);
+    let _ = INSTEAD.set([|line| write(0, line), |line| write(1, line)]);
     let log = tracing_subscriber::fmt()
         .with_writer(output)
         .with_max_level(level)
         .with_target(false)
         .with_ansi(false);
-    if json {
-        log.json().flatten_event(true).init()
-    } else {
-        log.init()
+    if json { log.json().flatten_event(true).init() } else { log.init() }
+}
+
+/// Writes the last lines, at the end of the process: for a second, if nobody reads them.
+pub fn finish() {
+    drop(LAST.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
+/// Lines that have been lost, as nobody read the ones before them.
+pub fn lost() -> usize {
+    let lost = |lines: &NonBlocking| lines.error_counter().dropped_lines();
+    LINES.get().map_or(0, |lines| lines.iter().map(lost).sum())
+}
+
+fn lines(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    let batches = Batches(BufWriter::with_capacity(AT_ONCE, to));
+    NonBlockingBuilder::default().buffered_lines_limit(WAITING).finish(batches)
+}
+
+fn write(output: usize, line: &str) {
+    if let Some(lines) = LINES.get() {
+        let _ = lines[output].clone().write_all(line.as_bytes());
     }
-    last_lines
 }
 
 /// Writes what has come, then waits a moment for more: a thread that waited for each line would
 /// have to be woken for each, by a system call.
-struct Batches(BufWriter<Stdout>);
+struct Batches<W: Write>(BufWriter<W>);
 
-impl Write for Batches {
+impl<W: Write> Write for Batches<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.write(line)
     }
@@ -95,7 +121,7 @@ impl Entry {
             // `common::guard` shows a handler HEAD as GET, and says so here.
             method: request.extensions().get().unwrap_or(request.method()).clone(),
             // Without what stands behind the `?`, which may be secret.
-            path: request.uri().path().to_owned(),
+            path: request.uri().path().chars().take(LONGEST_PATH).collect(),
             version: request.version(),
             began: Instant::now(),
             status: 499,

@@ -42,10 +42,12 @@ use crate::tickets::Tickets;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    run().await.unwrap_or_else(|CannotStart(why)| {
+    let code = run().await.unwrap_or_else(|CannotStart(why)| {
         warn(format_args!("Error: {why}"));
         ExitCode::FAILURE
-    })
+    });
+    access::finish();
+    code
 }
 
 async fn run() -> Result<ExitCode, CannotStart> {
@@ -63,15 +65,15 @@ async fn run() -> Result<ExitCode, CannotStart> {
         }
     }
     let settings = settings?;
-    match Worker::inherited().await? {
-        Some(worker) => std::process::exit(work(worker, settings).await?),
-        None => lead(settings).await,
-    }
+    access::start(settings.json, settings.level);
+    let Some(worker) = Worker::inherited().await? else { return lead(settings).await };
+    let code = work(worker, settings).await?;
+    access::finish();
+    std::process::exit(code)
 }
 
 /// The worker: everything that a client sees.
 async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
-    let _last_lines = access::start(settings.json, settings.level);
     let _ = IDLE_LIMIT.set(settings.idle);
     let _ = common::guard::ON_REFUSAL.set(access::refused);
     let redis = settings.redis()?;
@@ -81,11 +83,11 @@ async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
         Some(redis) => Store::redis(redis, settings.session),
         None => Store::memory(settings.session),
     };
-    let port = worker.port();
     let server = Arc::new(Server {
         tls: Tls::new(certificate, http2::HTTP2, tickets, String::new())?,
         site: Site::new(store, settings.logins),
-        plain: Plain { port, acme: settings.acme },
+        client_header: settings.client_header,
+        plain: Plain { port: worker.port(), acme: settings.acme },
         limits: Limits::new(settings.connections, settings.requests),
         proxies: settings.proxies,
     });
@@ -98,7 +100,7 @@ async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
 async fn lead(settings: Settings) -> Result<ExitCode, CannotStart> {
     let signals = Signals::catch_and_wait(Hangup::Notifies, settings.drain_delay)?;
     let [https, http, admin] = systemd::listeners(settings.admin).await?;
-    certificate(https.loopback && http.loopback)?; // better said once than by every worker
+    settings.try_out(https.loopback && http.loopback)?; // better once than by every worker
     if settings.redis_url.is_none() {
         warn(ko_en!(
             "REDIS_URL이 없어 워커 하나의 메모리에 보관합니다. 끝나면 모두 사라집니다.",

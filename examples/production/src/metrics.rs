@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use cluster::MasterHandle;
 use tokio::time::sleep;
-use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::redis::Redis;
 
@@ -106,8 +105,7 @@ fn samples(redis: bool) -> Samples {
     }
     add("redis_errors_total".into(), get(&crate::redis::ERRORS));
     add("password_hashes_total".into(), get(&crate::password::HASHES));
-    let lost = crate::access::LOST.get().map_or(0, ErrorCounter::dropped_lines);
-    add("log_lines_lost_total".into(), lost as f64);
+    add("log_lines_lost_total".into(), crate::access::lost() as f64);
     let one_if = |is_so: bool| f64::from(u8::from(is_so));
     add("workers_with_redis".into(), one_if(redis));
     let shared = crate::tickets::SHARED.load(Relaxed);

@@ -1,28 +1,33 @@
 //! Passwords as Argon2id hashes, with 19 MiB, two passes and one lane, as OWASP's Password Storage
-//! Cheat Sheet has it (the library's own values, see the test). A hash is slow on purpose, and costs 19 MiB: on threads of their
-//! own, few at once, and no more waiting than can be served soon.
+//! Cheat Sheet has it (the library's own values, see the test). A hash is slow on purpose, and costs
+//! 19 MiB: on a thread of its own, one after the other, and no more waiting than can be served soon.
 
-use std::sync::LazyLock;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::{io, thread};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash};
 use common::{Error, ko_en};
 use hyper::StatusCode;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
 /// Hashes that were computed.
 pub static HASHES: AtomicU64 = AtomicU64::new(0);
 
-/// Hashes that wait for a core at most.
-const MAX_WAITING: usize = 64;
+/// Hashes that are under way or wait, at most.
+const ROOM: usize = 64;
 
-static CORES: LazyLock<usize> =
-    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
-static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*CORES));
-static ROOM: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(*CORES + MAX_WAITING));
+static PLACES: Semaphore = Semaphore::const_new(ROOM);
+
+/// One thread in each worker, as there is a worker for each core.
+static THREAD: LazyLock<io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_current_thread().max_blocking_threads(1).build());
+
+/// What hashes are computed in, each in the same: an allocator that is asked for 19 MiB time and
+/// again keeps hundreds of them.
+static MEMORY: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
 /// The hash of no password that anybody knows: what the password of an unknown account is
 /// compared with, so that it takes as long as that of a known one.
@@ -34,7 +39,7 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$FBRDQYgbOvJoW1Uk/1p1VQ$\
 /// # Errors
 /// 503 where too many are waiting.
 pub async fn hash(password: String) -> Result<String, Error> {
-    let hashed = slowly(move || Argon2::default().hash_password(password.as_bytes()));
+    let hashed = slowly(move || argon2id(&password, Salt::generate(), Params::default()));
     hashed.await?.map(|hash| hash.to_string()).map_err(|e| io::Error::other(e).into())
 }
 
@@ -46,34 +51,66 @@ pub async fn verify(password: String, hash: Option<String>) -> Result<bool, Erro
     let known = hash.is_some();
     let is_right = slowly(move || {
         let hash = hash.as_deref().unwrap_or(NOBODY);
-        let hash = PasswordHash::new(hash).map_err(io::Error::other)?;
-        Ok::<_, io::Error>(
-            Argon2::default().verify_password(password.as_bytes(), &hash).is_ok(),
-        )
+        let hash = PasswordHash::new(hash)?;
+        let salt = hash.salt.ok_or(password_hash::Error::SaltInvalid)?;
+        let computed = argon2id(&password, salt, Params::try_from(&hash)?)?;
+        // Takes as long for a wrong one: `Output` is compared in constant time.
+        Ok::<_, password_hash::Error>(computed.hash == hash.hash)
     });
-    Ok(is_right.await?? && known)
+    Ok(is_right.await?.map_err(io::Error::other)? && known)
+}
+
+/// RFC 9106.
+fn argon2id(
+    password: &str,
+    salt: Salt,
+    params: Params,
+) -> Result<PasswordHash, password_hash::Error> {
+    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    memory.resize(params.block_count(), Block::new());
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    let written = ParamsString::try_from(&params)?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(
+            password.as_bytes(),
+            &salt,
+            &mut output,
+            &mut memory[..],
+        )?;
+    Ok(PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: written,
+        salt: Some(salt),
+        hash: Some(Output::new(&output)?),
+    })
 }
 
 async fn slowly<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    let room = ROOM.try_acquire().map_err(|_| {
+    let place = PLACES.try_acquire().map_err(|_| {
         let message = ko_en!(
             "로그인이 몰렸습니다. 잠시 뒤 다시 시도하세요.",
             "Too many logins at once. Try again in a moment."
         );
         Error::new(StatusCode::SERVICE_UNAVAILABLE, message).retry_after(1)
     })?;
-    let core = AT_ONCE.acquire().await.map_err(io::Error::other)?;
     // With the work, not with the request: a client that leaves does not end what it began.
-    let work = move || (work(), drop((room, core)), HASHES.fetch_add(1, Relaxed)).0;
-    Ok(tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?)
+    let work = move || (work(), drop(place), HASHES.fetch_add(1, Relaxed)).0;
+    let thread = THREAD.as_ref().map_err(|why| io::Error::other(why.to_string()))?;
+    Ok(thread.spawn_blocking(work).await.map_err(io::Error::other)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
+
+    /// Of `printf 'correct horse' | argon2 of-the-reference -id -t 2 -k 19456 -p 1 -e`, with the
+    /// program of those who invented it.
+    const REFERENCE: &str = "$argon2id$v=19$m=19456,t=2,p=1$b2YtdGhlLXJlZmVyZW5jZQ$\
+         0fUt25IuwNNrRL1KQ0YCEdg/mFn/yKki1vF9TfkJ9Dw";
 
     // One after the other: both use the places of this process.
     #[tokio::test]
@@ -91,6 +128,8 @@ mod tests {
         }
         assert!(verify("correct horse".into(), Some(made.clone())).await.unwrap());
         assert!(!verify("wrong horse".into(), Some(made)).await.unwrap());
+        assert!(verify("correct horse".into(), Some(REFERENCE.into())).await.unwrap());
+        assert!(!verify("wrong horse".into(), Some(REFERENCE.into())).await.unwrap());
         assert!(!verify("correct horse".into(), None).await.unwrap());
         assert!(!verify("correct horse".into(), Some(NOBODY.into())).await.unwrap());
     }
@@ -99,11 +138,10 @@ mod tests {
         static OPEN: AtomicBool = AtomicBool::new(false);
         let wait = || {
             while !OPEN.load(Relaxed) {
-                thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(std::time::Duration::from_millis(1));
             }
         };
-        let places = *CORES + MAX_WAITING;
-        let many: Vec<_> = (0..places + 9).map(|_| tokio::spawn(slowly(wait))).collect();
+        let many: Vec<_> = (0..ROOM + 9).map(|_| tokio::spawn(slowly(wait))).collect();
         while many.iter().filter(|one| one.is_finished()).count() < 9 {
             tokio::task::yield_now().await;
         }

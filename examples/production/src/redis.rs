@@ -193,9 +193,17 @@ async fn end(mut it: MultiplexedConnection, mut link: watch::Receiver<Link>) -> 
         if let Ok(Some(why)) = timeout(PING_EVERY, thrown_away).await {
             return why;
         }
-        if let Err(why) = cmd("PING").query_async::<()>(&mut it).await {
+        if let Err(why) = ping(&mut it).await {
             return why.to_string();
         }
+    }
+}
+
+/// One whose own disk is full refuses changes and PING (MISCONF), and still reads.
+async fn ping(it: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    match cmd("PING").query_async::<()>(it).await {
+        Err(why) if why.code() == Some("MISCONF") => Ok(()),
+        result => result,
     }
 }
 
@@ -242,7 +250,7 @@ impl Server {
             Self::Sentinel(it) => it.get_async_connection_with_config(&config).await,
         }?;
         // A server that wants a password lets anybody connect, and refuses every command.
-        cmd("PING").query_async::<()>(&mut connection).await?;
+        ping(&mut connection).await?;
         // Who may not ask for the role learns it at the first change.
         if let Ok(Role::Replica { .. }) = cmd("ROLE").query_async(&mut connection).await {
             return Err((ErrorKind::Io, "a replica, which takes no changes").into());

@@ -35,6 +35,8 @@ pub struct Server {
     pub limits: Arc<Limits>,
     /// Who may say who the client is.
     pub proxies: Vec<IpNet>,
+    /// In which header they say it.
+    pub client_header: &'static str,
 }
 
 impl Server {
@@ -81,13 +83,15 @@ impl Server {
         client: IpAddr,
         loopback: bool,
     ) -> Result<Reply, Error> {
-        let client = proxy::forwarded(request.headers(), client, &self.proxies);
+        let client = self.client(&request, client);
         let mut entry = Entry::new(&request, client);
-        let result = match self.limits.request(client) {
-            Ok(()) => self.site.handle(request, client).await,
-            Err(error) => Err(error),
+        let mut reply = match self.limits.request(client) {
+            Ok(place) => {
+                let result = self.site.handle(request, client).await;
+                place.until_taken(result.unwrap_or_else(Error::into_reply)).await
+            }
+            Err(error) => error.into_reply(),
         };
-        let mut reply = result.unwrap_or_else(Error::into_reply);
         entry.answered(&mut reply);
         // On localhost it would lock a developer out of every other server there.
         if !loopback {
@@ -97,11 +101,19 @@ impl Server {
     }
 
     async fn plain(&self, request: Request, client: IpAddr) -> Result<Reply, Error> {
-        let client = proxy::forwarded(request.headers(), client, &self.proxies);
+        let client = self.client(&request, client);
         let mut entry = Entry::new(&request, client);
-        let mut reply =
-            self.plain.handle(request).await.unwrap_or_else(Error::into_reply);
+        let result = match self.limits.request(client) {
+            Ok(_place) => self.plain.handle(request).await,
+            Err(error) => Err(error),
+        };
+        let mut reply = result.unwrap_or_else(Error::into_reply);
         entry.answered(&mut reply);
         Ok(reply)
+    }
+
+    fn client(&self, request: &Request, peer: IpAddr) -> IpAddr {
+        let headers = request.headers();
+        proxy::forwarded(headers, self.client_header, peer, &self.proxies)
     }
 }

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use crate::redis::Redis;
+use crate::tickets::Tickets;
 
 /// Everything that can be set; the README has a table of the variables.
 pub struct Settings {
@@ -29,6 +30,8 @@ pub struct Settings {
     pub ticket_keys: Option<PathBuf>,
     /// `PROXY_FROM`.
     pub proxies: Vec<IpNet>,
+    /// `CLIENT_HEADER`: where those say who the client is.
+    pub client_header: &'static str,
     /// `ACME_DIR`.
     pub acme: Option<PathBuf>,
     /// `DRAIN_DELAY_SECS`.
@@ -75,6 +78,10 @@ impl Settings {
                 .transpose()?,
             ticket_keys: variable("TICKET_KEY_FILE").map(PathBuf::from),
             proxies: networks()?,
+            client_header: one_of(
+                "CLIENT_HEADER",
+                &[("x-forwarded-for", "x-forwarded-for"), ("forwarded", "forwarded")],
+            )?,
             acme: variable("ACME_DIR").map(PathBuf::from),
             drain_delay: seconds("DRAIN_DELAY_SECS", 0..=600, 0)?,
             idle: seconds("IDLE_SECS", 1..=3600, 75)?,
@@ -95,6 +102,16 @@ impl Settings {
                 ],
             )?,
         })
+    }
+
+    /// Reads the files that they name, as each worker will.
+    ///
+    /// # Errors
+    /// A certificate, a ticket key or a `REDIS_URL` that is none.
+    pub fn try_out(&self, loopback: bool) -> Result<(), CannotStart> {
+        certificate(loopback)?;
+        Tickets::new(self.ticket_keys.as_deref(), None)?;
+        self.redis().map(drop)
     }
 
     /// The Redis of these settings, if there is one.
@@ -185,7 +202,11 @@ pub fn apply_file() -> Result<(), CannotStart> {
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1));
     command.arg0(std::env::args_os().next().unwrap_or_default());
-    applied.for_each(|old| _ = command.env_remove(old));
+    let mut redis_is_gone = false;
+    for old in applied {
+        command.env_remove(old);
+        redis_is_gone |= old == "REDIS_URL";
+    }
     let mut names = me;
     for (number, line) in lines.filter(|(_, l)| !l.is_empty() && !l.starts_with('#')) {
         let Some((name, value)) = line.split_once('=') else {
@@ -197,7 +218,15 @@ pub fn apply_file() -> Result<(), CannotStart> {
         };
         let value = value.trim().trim_matches('"');
         command.env(name.trim(), value);
+        redis_is_gone &= name.trim() != "REDIS_URL" || value.is_empty();
         names = names + " " + name.trim();
+    }
+    if redis_is_gone {
+        let what = ko_en!(
+            "{path}에서 REDIS_URL이 사라졌습니다. 워커마다 따로 기억하게 되므로 재시작이 필요합니다",
+            "{path} has no REDIS_URL any more: each worker would remember by itself. Restart"
+        );
+        return Err(cannot_start(what, "REDIS_URL", "redis://localhost:6379"));
     }
     Err(command.env(APPLIED, names).exec().into())
 }

@@ -99,7 +99,7 @@ impl Site {
                 "A name must have 3 to 32 of a–z, 0–9, _ and -, a password 8 to 200 characters."
             )));
         }
-        self.count(&network(from).to_string()).await?;
+        self.count(&network(from).to_string(), 1).await?;
         let hash = password::hash(password).await?;
         if self.store.create_account(&name, &hash).await? {
             return self.begin(&name, 0, old).await;
@@ -111,10 +111,10 @@ impl Site {
 
     async fn log_in(&self, request: Request, from: IpAddr, old: Option<Id>) -> Answer {
         let (name, password) = credentials(request).await?;
-        self.count(&network(from).to_string()).await?;
+        self.count(&network(from).to_string(), 1).await?;
         // What can be no account and no password costs nothing: that it is wrong is no secret.
         if is_name(&name) && is_password(&password) {
-            self.count(&name).await?;
+            self.count(&name, FROM_ALL).await?;
             let account = self.store.account(&name).await?;
             let (hash, epoch) = account.unzip();
             if password::verify(password, hash).await? {
@@ -129,8 +129,8 @@ impl Site {
     }
 
     /// One more attempt of somebody.
-    async fn count(&self, key: &str) -> Result<(), Error> {
-        let most = self.logins_per_min;
+    async fn count(&self, key: &str, times: u64) -> Result<(), Error> {
+        let most = self.logins_per_min * times;
         if most == 0 || self.store.count_login(key).await? <= most {
             return Ok(());
         }
@@ -143,8 +143,8 @@ impl Site {
 
     /// A new session at every login; one that this browser had before ends.
     async fn begin(&self, name: &str, epoch: u64, old: Option<Id>) -> Answer {
-        self.store.end(old).await?;
         let id = self.store.begin(name, epoch).await?;
+        self.store.end(old).await?;
         let mut reply = home();
         cookie::set(&mut reply, COOKIE, &id.to_string(), self.store.ttl())?;
         Ok(reply)
@@ -214,6 +214,10 @@ impl Site {
         }
     }
 }
+
+/// How many times as many attempts an account has from all addresses together as from one: so
+/// nobody locks it by being wrong from their own.
+const FROM_ALL: u64 = 10;
 
 const LOGIN: &str = include_str!("../pages/login.html");
 const HOME: &str = include_str!("../pages/home.html");

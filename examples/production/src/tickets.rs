@@ -99,10 +99,12 @@ fn from_file(path: &Path) -> Result<Vec<Key>, CannotStart> {
         Ok(_) => ko_en!("80바이트 키들이 아닙니다", "it does not hold keys of 80 bytes"),
         Err(error) => error.to_string(),
     };
-    let path = path.display();
+    let (is_there, path) = (path.exists(), path.display());
     let what = ko_en!("TICKET_KEY_FILE {path}: {why}", "TICKET_KEY_FILE {path}: {why}");
-    let make = format!("openssl rand 80 > {path}; TICKET_KEY_FILE");
-    Err(cannot_start(what, &make, path))
+    // Never over a file that is there.
+    let new = if is_there { format!("{path}.new") } else { path.to_string() };
+    let make = format!("openssl rand 80 > {new}; TICKET_KEY_FILE");
+    Err(cannot_start(what, &make, new))
 }
 
 fn random() -> Option<[u8; KEY]> {

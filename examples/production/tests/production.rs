@@ -36,18 +36,18 @@ fn start(vars: &[(&str, &str)]) -> Running {
 
 #[track_caller]
 fn start_command(command: Command) -> Running {
-    running(Server::start_command(command))
+    let server = Server::start_command(command);
+    // The first line came by another pipe.
+    wait_until("its other ports", || server.stderr().contains("/metrics: http"));
+    let said = server.stderr();
+    running(server, &said)
 }
 
 #[track_caller]
-fn running(mut server: Server) -> Running {
+fn running(mut server: Server, said: &str) -> Running {
     server.certs = None; // any certificate
-    // The first line came by another pipe.
-    wait_until("its other ports", || server.stderr().contains("/metrics: http"));
     let url = |text: &str| {
-        let stderr = server.stderr();
-        let rest =
-            stderr.split(text).nth(1).unwrap_or_else(|| panic!("{text} in {stderr}"));
+        let rest = said.split(text).nth(1).unwrap_or_else(|| panic!("{text} in {said}"));
         let rest = rest.split("http://").nth(1).unwrap_or_default();
         rest.split('/').next().unwrap_or_default().to_owned()
     };
@@ -294,11 +294,11 @@ fn a_roll_takes_new_settings_and_loses_nothing_and_a_bad_one_changes_nothing() {
     let Some(redis) = RedisServer::start() else { return };
     let folder = TempDir::new();
     let file = folder.path().join("settings");
-    fs::write(&file, "# a comment\nLOGINS_PER_MIN=1\nCA=/nowhere\nCA=\n")
-        .expect("a file");
-    let url = redis.url();
-    let vars = [("REDIS_URL", &*url), ("WORKERS", "2"), ("SETTINGS_FILE", text(&file))];
-    let one = start(&vars);
+    let redis = format!("REDIS_URL={}\n", redis.url());
+    let set =
+        |lines: &str| fs::write(&file, format!("{redis}{lines}\n")).expect("a file");
+    set("# a comment\nLOGINS_PER_MIN=1\nCA=/nowhere\nCA=");
+    let one = start(&[("WORKERS", "2"), ("SETTINGS_FILE", text(&file))]);
     let login =
         || one.server.request("POST", "/login", &[], "name=annie&password=wrong+one");
     login().expect(401);
@@ -307,13 +307,19 @@ fn a_roll_takes_new_settings_and_loses_nothing_and_a_bad_one_changes_nothing() {
     let load = Load::on(&one.server);
     let old = one.workers();
 
-    fs::write(&file, "LOGINS_PER_MIN=nonsense\n").expect("a file");
+    set("LOGINS_PER_MIN=nonsense");
+    let rolls_stopped = || one.server.stderr().matches("the old ones stay").count();
     one.server.signal("HUP");
-    wait_until("the roll to stop", || one.server.stderr().contains("the old ones stay"));
+    wait_until("the roll to stop", || rolls_stopped() == 1);
     assert!(one.server.stderr().contains("LOGINS_PER_MIN=\"nonsense\""));
+    // Without Redis each worker would have a memory of its own.
+    fs::write(&file, "REDIS_ULR=a-slip\n").expect("a file");
+    one.server.signal("HUP");
+    wait_until("the roll to stop", || rolls_stopped() == 2);
+    assert!(one.server.stderr().contains("no REDIS_URL any more"));
     assert!(old.iter().all(|pid| one.workers().contains(pid)));
 
-    fs::write(&file, "").expect("a file");
+    set("");
     one.server.signal("HUP");
     wait_until("new workers", || {
         let new = one.workers();
@@ -384,6 +390,16 @@ fn a_balancer_says_who_the_client_is_and_nobody_else_does() {
     said("203.0.113.7", "v2");
     ask(one.server.connect(), &[("X-Request-Id", "xff"), ("X-Forwarded-For", "1.1.1.1")]);
     said("1.1.1.1", "xff");
+    // Only the header that the balancer writes counts: the other one is the client's own.
+    ask(
+        one.server.connect(),
+        &[
+            ("X-Request-Id", "both"),
+            ("Forwarded", "for=9.9.9.9"),
+            ("X-Forwarded-For", "1.1.1.2"),
+        ],
+    );
+    said("1.1.1.2", "both");
     let answer = ask(
         one.server.connect(),
         &[("X-Request-Id", "bad id"), ("Traceparent", "00-a-b-01")],
@@ -432,6 +448,21 @@ fn one_client_has_limits_and_its_own_only() {
         (0..9).map(|_| first.request("GET", "/site.css", &[], b"").status).collect();
     assert!(answers[0] == 200 && answers.contains(&429), "{answers:?}");
     through(&one, &line(2)).request("GET", "/", &[], b"").expect(200);
+}
+
+/// Nobody locks an account by being wrong from an address of their own.
+#[test]
+fn an_account_has_more_attempts_than_an_address() {
+    let one = start(&[("LOGINS_PER_MIN", "1"), ("PROXY_FROM", "127.0.0.0/8, ::1")]);
+    let log_in = |name: &str, from: u32| {
+        let from = format!("192.0.2.{from}");
+        let form = format!("name={name}&password=wrong+one");
+        one.server.request("POST", "/login", &[("X-Forwarded-For", &*from)], form).status
+    };
+    assert_eq!((log_in("annie", 1), log_in("annie", 1)), (401, 429));
+    let others: Vec<_> = (2..=11).map(|from| log_in("annie", from)).collect();
+    assert_eq!(others, [&[401; 9][..], &[429]].concat());
+    assert_eq!(log_in("bob", 12), 401);
 }
 
 #[test]
@@ -624,17 +655,57 @@ fn the_log_has_a_line_for_each_request_and_nothing_secret() {
     }
 }
 
-/// These are more lines than a pipe takes and than may wait for their reader.
+fn kill(worker: u32) {
+    let status = Command::new("kill").args(["-9", &worker.to_string()]).status();
+    assert!(status.expect("kill").success());
+}
+
+/// One that dies before it can serve, but not at once: its place must not stay empty.
+#[test]
+fn a_worker_that_dies_while_it_starts_is_replaced() {
+    let folder = TempDir::new();
+    let keys = folder.path().join("keys");
+    fs::write(&keys, [7; 80]).expect("keys");
+    let one = start(&[("TICKET_KEY_FILE", text(&keys))]);
+    // Reading this takes for ever.
+    fs::remove_file(&keys).expect("keys");
+    let made = Command::new("mkfifo").arg(&keys).status();
+    assert!(made.expect("mkfifo").success());
+    let first = one.workers();
+    kill(first[0]);
+    wait_until("one that starts", || one.workers().iter().any(|pid| *pid != first[0]));
+    let second = one.workers();
+    thread::sleep(Duration::from_millis(1500)); // longer than one that fails at once lives
+    fs::remove_file(&keys).expect("keys");
+    fs::write(&keys, [7; 80]).expect("keys");
+    kill(second[0]);
+    one.server.get("/").expect(200);
+}
+
+/// Both outputs in one pipe, as a service often has them.
 #[test]
 fn who_does_not_read_the_log_holds_nobody_up() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    let mut command = command(&[("LOG", "json"), ("WORKERS", "1")]);
+    let vars = command(&[("LOG", "json")]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" 2>&1", BIN]);
+    for (name, value) in vars.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     let mut server = Server::quiet(&mut command, writer);
     drop(command); // it holds the writer's end
     let mut lines = BufReader::new(reader).lines().map(|line| line.expect("a line"));
-    let first = lines.next().expect("the first line");
-    server.url = first.rsplit(' ').next().unwrap_or_default().to_owned();
-    let mut one = running(server);
+    let mut said = String::new();
+    while !said.contains("대기 중입니다") || !said.contains("/metrics: http") {
+        said = said + &lines.next().expect("a line") + "\n";
+    }
+    let url = said.split("대기 중입니다 ").nth(1).and_then(|rest| rest.lines().next());
+    server.url = url.expect("a url").to_owned();
+    let mut one = running(server, &said);
+    // More lines than a pipe takes, and than may wait for their reader.
     let mut client = one.server.connect();
     for _ in 0..12_000 {
         client.request("GET", "/", &[], b"");
@@ -645,8 +716,18 @@ fn who_does_not_read_the_log_holds_nobody_up() {
     // All others are there, and whole.
     let written = lines.by_ref().take(12_000 - lost as usize);
     assert!(written.into_iter().all(|line| line.starts_with('{') && line.ends_with('}')));
-    // And again it takes new ones, up to the last.
-    client.request("GET", "/nowhere", &[], b"");
+
+    // Neither is the master held up, which has lines too.
+    (0..3000).for_each(|_| _ = client.request("GET", "/", &[], b""));
+    let old = one.workers();
+    kill(old[0]);
+    wait_until("a new worker", || {
+        one.workers().first().is_some_and(|new| *new != old[0])
+    });
+    one.server.get("/").expect(200);
+    lines.find(|line| line.contains("signal SIGKILL")).expect("what the master said");
+    // And again there are new lines, up to the last.
+    one.server.get("/nowhere").expect(404);
     one.server.signal("TERM");
     assert!(one.server.wait().success());
     assert_eq!(lines.filter(|line| line.contains("/nowhere")).count(), 1);
@@ -677,7 +758,15 @@ fn check_says_in_words_what_is_wrong() {
         let (status, said) = run(vars);
         assert_eq!(status, Some(1), "{vars:?}: {said}");
         assert!(said.contains(wrong) && !said.contains("secret"), "{vars:?}: {said}");
+        assert!(said.matches("wrong ").count() <= 1, "{vars:?}: {said}");
     }
+    // Without --check the master looks at what workers would stumble over; and what it advises
+    // is not to write over a file that is there.
+    let (status, stderr) = Server::fails(command(&[("TICKET_KEY_FILE", "/dev/null")]));
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("openssl rand 80 > /dev/null.new;"), "{stderr}");
+    let (status, stderr) = Server::fails(command(&[("REDIS_URL", "nonsense")]));
+    assert!(status.code() == Some(1) && stderr.contains("REDIS_URL"), "{stderr}");
     let mut argument = command(&[]);
     argument.arg("--help");
     let (status, stderr) = Server::fails(argument);
