@@ -25,6 +25,9 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What writes to standard output, and what writes to standard error.
 static LINES: OnceLock<[NonBlocking; 2]> = OnceLock::new();
 
+/// Lines that could not be written: the disk is full, say.
+static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
+
 /// What writes the last lines when it is dropped.
 static LAST: Mutex<Option<[WorkerGuard; 2]>> = Mutex::new(None);
 
@@ -62,10 +65,11 @@ pub fn finish() {
     drop(LAST.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
-/// Lines that have been lost, as nobody read the ones before them.
-pub fn lost() -> usize {
-    let lost = |lines: &NonBlocking| lines.error_counter().dropped_lines();
-    LINES.get().map_or(0, |lines| lines.iter().map(lost).sum())
+/// Lines that have been lost: nobody read the ones before them, or they could not be written.
+pub fn lost() -> u64 {
+    let lost = |lines: &NonBlocking| lines.error_counter().dropped_lines() as u64;
+    let lines = LINES.get().into_iter().flatten();
+    UNWRITTEN.load(Relaxed) + lines.map(lost).sum::<u64>()
 }
 
 fn lines(to: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
@@ -85,7 +89,7 @@ struct Batches<W: Write>(BufWriter<W>);
 
 impl<W: Write> Write for Batches<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write(line)
+        self.0.write(line).inspect_err(|_| _ = UNWRITTEN.fetch_add(1, Relaxed))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -79,21 +79,21 @@ async fn work(worker: Worker, settings: Settings) -> Result<i32, CannotStart> {
     let redis = settings.redis()?;
     let certificate = Arc::new(Current::new(certificate(worker.loopback())?));
     let tickets = Tickets::new(settings.ticket_keys.as_deref(), redis.clone())?;
-    let store = match redis.clone() {
-        Some(redis) => Store::redis(redis, settings.session),
-        None => Store::memory(settings.session),
-    };
+    let store = Store::new(redis.clone(), settings.session);
+    let port = settings.public_port.unwrap_or(worker.port());
     let server = Arc::new(Server {
         tls: Tls::new(certificate, http2::HTTP2, tickets, String::new())?,
         site: Site::new(store, settings.logins),
         client_header: settings.client_header,
-        plain: Plain { port: worker.port(), acme: settings.acme },
+        plain: Plain { port, acme: settings.acme },
         limits: Limits::new(settings.connections, settings.requests),
         proxies: settings.proxies,
     });
-    tokio::spawn(metrics::report(worker.master(), redis));
+    tokio::spawn(metrics::report(worker.master(), redis.clone()));
     let connect = move |stream, connection| server.clone().connect(stream, connection);
-    Ok(worker.run(connect).await?)
+    let (master, code) = (worker.master(), worker.run(connect).await?);
+    metrics::tell(&master, redis.as_ref());
+    Ok(code)
 }
 
 /// The master: listeners, workers, and what an operator looks at.

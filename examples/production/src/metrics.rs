@@ -74,10 +74,15 @@ impl Drop for Open {
 /// Tells the master every second; that is also the sign that this worker does not hang.
 pub async fn report(master: Arc<MasterHandle>, redis: Option<Redis>) {
     loop {
-        let redis = redis.as_ref().is_none_or(Redis::is_there);
-        master.report(serde_json::to_string(&samples(redis)).unwrap_or_default());
+        tell(&master, redis.as_ref());
         sleep(REPORT).await;
     }
+}
+
+/// Tells the master now: also at the end, or what came in the last second would be lost.
+pub fn tell(master: &MasterHandle, redis: Option<&Redis>) {
+    let redis = redis.is_none_or(Redis::is_there);
+    master.report(serde_json::to_string(&samples(redis)).unwrap_or_default());
 }
 
 fn samples(redis: bool) -> Samples {

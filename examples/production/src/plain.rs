@@ -57,7 +57,12 @@ async fn challenge(folder: Option<&Path>, token: &str) -> Result<Reply, Error> {
         return Err(Error::not_found());
     };
     let path = folder.join(token);
-    let file = tokio::task::spawn_blocking(move || std::fs::read(path));
+    // Opening anything else, such as a pipe, may take for ever.
+    let read = move || match path.metadata()?.is_file() {
+        true => std::fs::read(path),
+        false => Err(ErrorKind::NotFound.into()),
+    };
+    let file = tokio::task::spawn_blocking(read);
     match file.await.map_err(io::Error::other)? {
         Ok(text) => Ok(reply::text(StatusCode::OK, text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::not_found()),

@@ -32,6 +32,8 @@ pub struct Settings {
     pub proxies: Vec<IpNet>,
     /// `CLIENT_HEADER`: where those say who the client is.
     pub client_header: &'static str,
+    /// `PUBLIC_PORT`: the port of `https` as clients see it, where that is another.
+    pub public_port: Option<u16>,
     /// `ACME_DIR`.
     pub acme: Option<PathBuf>,
     /// `DRAIN_DELAY_SECS`.
@@ -82,6 +84,7 @@ impl Settings {
                 "CLIENT_HEADER",
                 &[("x-forwarded-for", "x-forwarded-for"), ("forwarded", "forwarded")],
             )?,
+            public_port: number("PUBLIC_PORT", 1..=u16::MAX, 443)?,
             acme: variable("ACME_DIR").map(PathBuf::from),
             drain_delay: seconds("DRAIN_DELAY_SECS", 0..=600, 0)?,
             idle: seconds("IDLE_SECS", 1..=3600, 75)?,

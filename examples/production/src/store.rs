@@ -46,14 +46,12 @@ pub struct Account {
 
 // While Redis is away, each of these is 503.
 impl Store {
-    /// An empty one in this process, with sessions that live for `ttl`.
-    pub fn memory(ttl: Duration) -> Self {
-        Self::Memory(memory::Memory::new(ttl), Mutex::default())
-    }
-
-    /// The one in Redis.
-    pub fn redis(redis: Redis, ttl: Duration) -> Self {
-        Self::Redis(redis, ttl, Mutex::default())
+    /// The one in Redis, or an empty one in this process; sessions live for `ttl`.
+    pub fn new(redis: Option<Redis>, ttl: Duration) -> Self {
+        match redis {
+            Some(redis) => Self::Redis(redis, ttl, Mutex::default()),
+            None => Self::Memory(memory::Memory::new(ttl), Mutex::default()),
+        }
     }
 
     /// How long a session lives.
@@ -296,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_has_room_for_so_many_and_no_more() {
-        let store = Store::memory(Duration::from_secs(60));
+        let store = Store::new(None, Duration::from_secs(60));
         for n in 0..10_000 {
             assert!(store.create_account(&n.to_string(), "hash").await.unwrap());
         }
@@ -313,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_earlier_epoch_counts_no_more() {
-        let store = Store::memory(Duration::from_secs(60));
+        let store = Store::new(None, Duration::from_secs(60));
         store.create_account("annie", "hash").await.unwrap();
         let id = Some(store.begin("annie", 0).await.unwrap());
         store.set_shown("annie", "Annie").await.unwrap();

@@ -44,6 +44,8 @@ pub async fn listeners(admin: SocketAddr) -> Result<[Listener; 3], CannotStart> 
 /// What systemd has opened; each may have several sockets.
 fn inherited() -> io::Result<[Option<Listener>; 3]> {
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    // One with a name that means nothing here is nobody's but the public's.
+    let most = if names.is_empty() { 2 } else { 1 };
     let mut names = names.split(':');
     let mut open = ListenFd::from_env();
     let mut sockets: [Vec<TcpListener>; 3] = Default::default();
@@ -51,7 +53,7 @@ fn inherited() -> io::Result<[Option<Listener>; 3]> {
         let Some(socket) = open.take_tcp_listener(index)? else { continue };
         socket.set_nonblocking(true)?;
         let named = names.next().and_then(|name| NAMES.iter().position(|n| *n == name));
-        sockets[named.unwrap_or(index.min(2))].push(TcpListener::from_std(socket)?);
+        sockets[named.unwrap_or(index.min(most))].push(TcpListener::from_std(socket)?);
     }
     Ok(sockets.map(|these| (!these.is_empty()).then(|| Listener::inherited(these))))
 }

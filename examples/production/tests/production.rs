@@ -330,6 +330,16 @@ fn a_roll_takes_new_settings_and_loses_nothing_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
+fn a_roll_forgets_no_count() {
+    let one = start(&[]);
+    let old = one.workers();
+    (0..50).for_each(|_| _ = one.server.get("/").expect(200));
+    one.server.signal("HUP");
+    wait_until("a new worker", || one.workers().len() == 1 && one.workers() != old);
+    one.wait_for("production_request_seconds_count ", 50.0);
+}
+
+#[test]
 fn a_roll_takes_a_new_certificate() {
     let folder = TempDir::new();
     let path = |name: &str| folder.path().join(name);
@@ -618,12 +628,22 @@ fn plain_http_leads_to_https_and_answers_acme() {
     for path in ["token-2", "../../etc/passwd", "..%2ftoken-1", ""] {
         plain(&format!("/.well-known/acme-challenge/{path}")).expect(404);
     }
+    // Nothing but files is opened: a pipe would take for ever.
+    fs::create_dir(folder.path().join("folder")).expect("a folder");
+    let pipe = Command::new("mkfifo").arg(folder.path().join("pipe")).status();
+    assert!(pipe.expect("mkfifo").success());
+    for path in ["folder", "pipe"] {
+        plain(&format!("/.well-known/acme-challenge/{path}")).expect(404);
+    }
     let mut old = Client::connect(&one.plain);
     old.send("GET / HTTP/1.0\r\n\r\n");
     old.read_answer().expect(400);
     let on_tls_port =
         Client::connect(one.server.authority()).request("GET", "/x", &[], b"");
     on_tls_port.expect(308);
+    let other = start(&[("PUBLIC_PORT", "443")]);
+    let answer = Client::connect(&other.plain).request("GET", "/x", &[], b"");
+    answer.expect(308).header("location", "https://localhost/x");
 }
 
 #[test]
@@ -731,6 +751,19 @@ fn who_does_not_read_the_log_holds_nobody_up() {
     one.server.signal("TERM");
     assert!(one.server.wait().success());
     assert_eq!(lines.filter(|line| line.contains("/nowhere")).count(), 1);
+}
+
+#[test]
+fn what_cannot_be_written_into_the_log_is_counted() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let server = Server::quiet(&mut command(&[]), full);
+    wait_until("its other ports", || server.stderr().contains("/metrics: http"));
+    let said = server.stderr();
+    let one = running(server, &said);
+    wait_until("a count", || {
+        Client::connect(&one.plain).request("GET", "/", &[], b"").expect(308);
+        one.metric("production_log_lines_lost_total ") > 0.0
+    });
 }
 
 #[test]
