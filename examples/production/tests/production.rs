@@ -715,6 +715,7 @@ fn who_does_not_read_the_log_holds_nobody_up() {
             None => command.env_remove(name),
         };
     }
+    let mut last_bytes = writer.try_clone().expect("a pipe");
     let mut server = Server::quiet(&mut command, writer);
     drop(command); // it holds the writer's end
     let mut lines = BufReader::new(reader).lines().map(|line| line.expect("a line"));
@@ -739,12 +740,15 @@ fn who_does_not_read_the_log_holds_nobody_up() {
 
     // Neither is the master held up, which has lines too.
     (0..3000).for_each(|_| _ = client.request("GET", "/", &[], b""));
+    thread::spawn(move || (0..5000).for_each(|_| _ = last_bytes.write(b"\n")));
+    thread::sleep(Duration::from_millis(200)); // now it is full to the last byte
     let old = one.workers();
     kill(old[0]);
     wait_until("a new worker", || {
         one.workers().first().is_some_and(|new| *new != old[0])
     });
     one.server.get("/").expect(200);
+    one.admin("/livez").expect(200);
     lines.find(|line| line.contains("signal SIGKILL")).expect("what the master said");
     // And again there are new lines, up to the last.
     one.server.get("/nowhere").expect(404);
