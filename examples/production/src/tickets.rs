@@ -61,16 +61,17 @@ impl Tickets {
     }
 
     /// Takes the key of each span of time from Redis; the first worker that asks has made it.
+    /// Once a minute: a Redis that has lost its data has another key then.
     async fn follow(self: Arc<Self>, redis: Redis) {
         let mut last = 0;
         loop {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let window = now.as_secs() / WINDOW.as_secs();
-            if window != last
+            let (window, minute) = (now.as_secs() / WINDOW.as_secs(), now.as_secs() / 60);
+            if minute != last
                 && let Some(new) = key_of(&redis, window).await
             {
                 let old = key_of(&redis, window - 1).await;
-                last = window;
+                last = minute;
                 *self.0.write().unwrap_or_else(PoisonError::into_inner) =
                     [new].into_iter().chain(old).collect();
                 SHARED.store(true, Relaxed);
