@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// extensions.
 const LONGEST: usize = 536;
 
+/// The header that nginx, HAProxy and most others write.
+pub const USUAL: &str = "x-forwarded-for";
+
 /// How soon the rest of a line that was cut in two is looked for.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -83,17 +86,19 @@ fn line(result: HeaderResult<'_>, peer: IpAddr) -> Option<(IpAddr, usize)> {
 /// Who the client of one request is: the last address that was added by somebody whom we do
 /// not trust to name another (RFC 7239 section 5.2).
 ///
-/// By one header alone, the one that the balancer writes: whatever else is there may have been
-/// sent by anybody.
+/// By one header alone, the one that the balancer writes: the other may have been sent by
+/// anybody. That is `X-Forwarded-For` where it is there, unless `header` says which one.
 pub fn forwarded(
     headers: &HeaderMap,
-    header: &str,
+    header: Option<&'static str>,
     peer: IpAddr,
     trusted: &[IpNet],
 ) -> IpAddr {
     if !is_in(trusted, peer) {
         return peer;
     }
+    let usual = if headers.contains_key(USUAL) { USUAL } else { FORWARDED.as_str() };
+    let header = header.unwrap_or(usual);
     let lines: Vec<_> =
         headers.get_all(header).iter().map(HeaderValue::as_bytes).collect();
     let hops = lines.iter().flat_map(|line| line.split(|byte| *byte == b','));
@@ -156,11 +161,13 @@ mod tests {
             headers.insert(name, HeaderValue::from_bytes(value).unwrap());
             let peer = "10.0.0.1".parse().unwrap();
             let is = |header, peer| forwarded(&headers, header, peer, &trusted);
-            assert_eq!(is(name, peer).to_string(), client, "{value:?}");
+            assert_eq!(is(None, peer).to_string(), client, "{value:?}");
+            assert_eq!(is(Some(name), peer).to_string(), client, "{value:?}");
             let stranger = "9.9.9.9".parse().unwrap();
-            assert_eq!(is(name, stranger), stranger);
+            assert_eq!(is(None, stranger), stranger);
             // What the balancer does not write, anybody may have sent.
-            assert_eq!(is("x-other", peer), peer);
+            let other = if name == USUAL { FORWARDED.as_str() } else { USUAL };
+            assert_eq!(is(Some(other), peer), peer);
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Server {
     /// Who may say who the client is.
     pub proxies: Vec<IpNet>,
     /// In which header they say it.
-    pub client_header: &'static str,
+    pub client_header: Option<&'static str>,
 }
 
 impl Server {

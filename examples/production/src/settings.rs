@@ -13,6 +13,7 @@ use https::Certificate;
 use ipnet::IpNet;
 use tracing::Level;
 
+use crate::proxy;
 use crate::redis::Redis;
 use crate::tickets::Tickets;
 
@@ -31,7 +32,7 @@ pub struct Settings {
     /// `PROXY_FROM`.
     pub proxies: Vec<IpNet>,
     /// `CLIENT_HEADER`: where those say who the client is.
-    pub client_header: &'static str,
+    pub client_header: Option<&'static str>,
     /// `PUBLIC_PORT`: the port of `https` as clients see it, where that is another.
     pub public_port: Option<u16>,
     /// `ACME_DIR`.
@@ -82,7 +83,11 @@ impl Settings {
             proxies: networks()?,
             client_header: one_of(
                 "CLIENT_HEADER",
-                &[("x-forwarded-for", "x-forwarded-for"), ("forwarded", "forwarded")],
+                &[
+                    ("either", None),
+                    (proxy::USUAL, Some(proxy::USUAL)),
+                    ("forwarded", Some("forwarded")),
+                ],
             )?,
             public_port: number("PUBLIC_PORT", 1..=u16::MAX, 443)?,
             acme: variable("ACME_DIR").map(PathBuf::from),
