@@ -68,12 +68,8 @@ where
                 Ok(_until_answered) => {
                     guard::answer(request, &connection, &handle).await?
                 }
-                Err(_) => {
-                    let error = too_many_requests();
-                    let tell = guard::ON_REFUSAL.get();
-                    tell.inspect(|tell| tell(&request, &connection, error.status));
-                    error.into_reply()
-                }
+                Err(_) => guard::refused(&request, &connection, too_many_requests())
+                    .into_reply(),
             };
             // Over HTTP/1.1 hyper does this by itself.
             if is_head && reply.status() != StatusCode::NOT_MODIFIED {

@@ -36,6 +36,7 @@ pub async fn check(settings: Result<Settings, CannotStart>) -> ExitCode {
     let workers = settings.cluster.workers;
     line("settings", Ok(ko_en!("워커 {workers}개", "{workers} workers")));
     let https = listen_beside("PORT", 443).await;
+    // Where the port is taken that is said, and nothing about a certificate that it may not need.
     let loopback = https.as_ref().map_or(true, |https| https.loopback);
     line("PORT", https.map(|https| https.url("https")));
     line("HTTP_PORT", listen_beside("HTTP_PORT", 80).await.map(|http| http.url("http")));

@@ -14,7 +14,8 @@ use common::{Error, Reply, ko_en};
 use hyper::StatusCode;
 use hyper::body::{Body, Frame};
 
-/// Clients that are remembered. Where there are more, those without a connection go.
+/// Clients that are remembered. Where there are more, those go that have no connection and no
+/// request.
 const REMEMBERED: usize = 100_000;
 
 /// Requests that a client may have under way at once. One whose answer is long counts more than

@@ -58,9 +58,9 @@ async fn challenge(folder: Option<&Path>, token: &str) -> Result<Reply, Error> {
     };
     let path = folder.join(token);
     // Opening anything else, such as a pipe, may take for ever.
-    let read = move || match path.metadata()?.is_file() {
-        true => std::fs::read(path),
-        false => Err(ErrorKind::NotFound.into()),
+    let read = move || {
+        let is_file = path.metadata()?.is_file();
+        if is_file { std::fs::read(path) } else { Err(ErrorKind::NotFound.into()) }
     };
     let file = tokio::task::spawn_blocking(read);
     match file.await.map_err(io::Error::other)? {

@@ -44,7 +44,7 @@ pub async fn listeners(admin: SocketAddr) -> Result<[Listener; 3], CannotStart> 
 /// What systemd has opened; each may have several sockets.
 fn inherited() -> io::Result<[Option<Listener>; 3]> {
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
-    // One with a name that means nothing here is nobody's but the public's.
+    // A socket with an unknown name never becomes the operator's.
     let most = if names.is_empty() { 2 } else { 1 };
     let mut names = names.split(':');
     let mut open = ListenFd::from_env();

@@ -38,6 +38,12 @@ use crate::{Error, Reply, Request, body, ko_en};
 /// Called with each request that is refused here and that no handler sees: for an access log.
 pub static ON_REFUSAL: OnceLock<fn(&Request, &Connection, StatusCode)> = OnceLock::new();
 
+/// Tells [`ON_REFUSAL`] of a request that is answered with this error.
+pub fn refused(request: &Request, connection: &Connection, error: Error) -> Error {
+    ON_REFUSAL.get().inspect(|tell| tell(request, connection, error.status));
+    error
+}
+
 /// One request: what every lesson refuses, then the lesson's own handler.
 ///
 /// # Errors
@@ -74,7 +80,7 @@ where
             }
         }
         Err(error) => {
-            ON_REFUSAL.get().inspect(|tell| tell(&request, connection, error.status));
+            let error = refused(&request, connection, error);
             if !is_http1 {
                 tokio::spawn(body::discard(request.into_body()));
             }
