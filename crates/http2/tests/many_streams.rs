@@ -1,9 +1,11 @@
 //! What all clients of a server may have under way together. A test binary of its own: the limit
 //! is one for the whole process.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::connection::Connections;
+use common::guard::ON_REFUSAL;
 use common::{Error, Reply, Request, reply};
 use http2::http2;
 use hyper::StatusCode;
@@ -50,6 +52,11 @@ async fn ask(connections: &std::sync::Arc<Connections>, count: u32) -> (u32, u32
 
 #[tokio::test(start_paused = true)]
 async fn requests_over_the_limit_of_all_clients_are_503_and_the_rest_is_answered() {
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let _ = ON_REFUSAL.set(|_, _, status| {
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        TOLD.fetch_add(1, Relaxed);
+    });
     let connections = Connections::new(100, CancellationToken::new(), true);
     let clients: Vec<_> = (0..20)
         .map(|_| {
@@ -63,5 +70,6 @@ async fn requests_over_the_limit_of_all_clients_are_503_and_the_rest_is_answered
         (good, refused) = (good + one, refused + other);
     }
     assert_eq!((good, refused), (4000, 1000));
+    assert_eq!(TOLD.load(Relaxed), refused, "an access log hears of each");
     assert_eq!(ask(&connections, 250).await, (250, 0), "and all is well again");
 }
